@@ -1,0 +1,159 @@
+# Foleni. `make help` lists the targets; everything is built below build/.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+BUILD ?= build
+PREFIX ?= /usr/local
+CC = gcc
+PYTHON ?= /usr/bin/python3
+PKGS = libevent_core libevent_extra libevent_openssl openssl libcurl \
+       rdkafka libcjson libpq libconfig
+WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
+       -Wmissing-prototypes -Wformat=2 -Wundef -Wvla -Wswitch-enum \
+       -Wwrite-strings -Wcast-qual
+HARDEN = -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+       -fno-sanitize-recover=all
+OPT ?= -O2 -g $(HARDEN)
+CPPFLAGS += -I. -D_GNU_SOURCE
+CFLAGS += -std=gnu17 -fPIE $(OPT) $(WARN) $(EXTRA)
+LDFLAGS += -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+# Asked for when first needed: set-up may install the libraries before that.
+LDLIBS = $(eval LDLIBS := $$(shell pkg-config --libs $(PKGS)) -lpthread -lm)$(LDLIBS)
+INCS = $(eval INCS := $$(shell pkg-config --cflags $(PKGS)))$(INCS)
+
+# One short line per file; V=1 shows the commands.
+say = $(if $(V),,@printf '  %-3s %s\n' $(1) $@; )
+
+# Rooms become archives, so that a program links only what it uses.
+src = $(filter-out $(1)/main.c,$(wildcard $(1)/*.c))
+obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
+COMMON = $(BUILD)/libcommon.a
+PRODUCER = $(BUILD)/libproducer.a
+CONSUMER = $(BUILD)/libconsumer.a
+SIM = $(BUILD)/libsim.a
+TOOLS = $(BUILD)/libtools.a
+PROGRAMS = $(addprefix $(BUILD)/,foleni-api foleni-worker foleni \
+       foleni-broker daraja-sim)
+UNIT = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,\
+       $(wildcard tests/unit/test_*.c))
+SOURCES = $(wildcard common/*.c producer/*.c consumer/*.c tools/*.c \
+       tests/daraja/*.c tests/unit/*.c tests/contract/*.c)
+
+##@ Try it
+.PHONY: demo
+demo: ## Set-up, build, payments on screen (BROKER=kafka, KEEP=1, N=300)
+	@FOLENI_BUILD=$(BUILD) tests/demo/run
+
+##@ Build
+.PHONY: all
+all: $(PROGRAMS) ## Every program
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(CPPFLAGS) $(INCS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# Changes when the compiler's flags do, so that nothing is built half and half.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(CPPFLAGS) $(CFLAGS)' | cmp -s - $@ || \
+	 echo '$(CC) $(CPPFLAGS) $(CFLAGS)' > $@
+.PHONY: FORCE
+FORCE:
+
+$(COMMON): $(call obj,$(call src,common))
+$(PRODUCER): $(call obj,$(call src,producer))
+$(CONSUMER): $(call obj,$(call src,consumer))
+$(SIM): $(call obj,$(call src,tests/daraja))
+$(TOOLS): $(call obj,$(filter-out tools/broker.c,$(call src,tools)))
+$(BUILD)/lib%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(call say,AR)ar rcs $@ $^
+
+link = $(call say,LD)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LDLIBS)
+$(BUILD)/foleni-api: $(BUILD)/producer/main.o $(PRODUCER) $(COMMON)
+	$(link)
+$(BUILD)/foleni-worker: $(BUILD)/consumer/main.o $(CONSUMER) $(COMMON)
+	$(link)
+$(BUILD)/foleni: $(BUILD)/tools/main.o $(TOOLS) $(COMMON)
+	$(link)
+$(BUILD)/foleni-broker: $(call obj,tools/broker.c tools/relay.c tools/frame.c) \
+                        $(COMMON)
+	$(link)
+$(BUILD)/daraja-sim: $(BUILD)/tests/daraja/main.o $(SIM) $(COMMON)
+	$(link)
+$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(CONSUMER) $(PRODUCER) $(SIM) \
+                  $(TOOLS) $(COMMON)
+	@mkdir -p $(@D)
+	$(link) -lcmocka
+
+$(BUILD)/contract: $(BUILD)/tests/contract/contract.o $(COMMON)
+	$(link)
+
+.PHONY: install
+install: all ## Programs to PREFIX/bin, /usr/local unless set
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+
+##@ Prove it
+.PHONY: check
+check: ## Set-up, build, every test and every lint
+	@tests/check
+
+.PHONY: unit
+unit: $(UNIT) ## Unit tests (cmocka), one binary per module
+	@tests/unit/run $(UNIT)
+
+.PHONY: unit-programs
+unit-programs: $(UNIT)
+
+.PHONY: contract
+contract: all $(BUILD)/contract ## Schemas against the code, both directions
+	@FOLENI_BUILD=$(BUILD) tests/py tests/contract
+
+.PHONY: service
+service: all ## Real binaries, Kafka, Postgres (ARGS="-k name")
+	@FOLENI_BUILD=$(BUILD) tests/py tests/service $(ARGS)
+
+.PHONY: fault
+fault: all ## kill -9, SIGTERM and SIGSTOP under load (ARGS="-k name")
+	@FOLENI_BUILD=$(BUILD) tests/py tests/fault $(ARGS)
+
+.PHONY: asan
+asan: ## Programs and unit tests under ASan and UBSan, in build/asan
+	@$(MAKE) BUILD=build/asan OPT='$(SANITIZE)' EXTRA=-Werror all unit
+.PHONY: asan-programs
+asan-programs:
+	@$(MAKE) BUILD=build/asan OPT='$(SANITIZE)' EXTRA=-Werror all unit-programs
+
+.PHONY: bench
+bench: all ## Figures of this machine, as a table
+	@FOLENI_BUILD=$(BUILD) tests/bench/run $(ARGS)
+
+##@ Keep it tidy
+.PHONY: lint
+lint: ## Layers, banned calls, headers that stand alone, format, words
+	@$(PYTHON) tests/lint/run.py
+
+.PHONY: format
+format: ## Format every C file (not the .def tables)
+	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
+
+.PHONY: shape
+shape: ## Sizes of files and functions, and the longest ones
+	@$(PYTHON) tests/lint/shape.py
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	rm -rf build $(BUILD)
+
+.PHONY: help
+help: ## This list
+	@awk -F':.*## ' '/^##@/{printf "\n%s\n",substr($$0,5)} \
+	 /^[a-z][a-z.-]*:.*## /{printf "  make %-10s %s\n",$$1,$$2}' \
+	 $(MAKEFILE_LIST)
+
+.SECONDARY:
+-include $(patsubst %.c,$(BUILD)/%.d,$(SOURCES))

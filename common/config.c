@@ -1,0 +1,100 @@
+/*
+ * Loading in five steps: defaults, file, --set, secrets, checks of what stands
+ * together. Each step says its faults and goes on; only the whole decides. The
+ * struct that callers see is the head of a larger one that owns every text and
+ * remembers where each value came from.
+ */
+#include "common/config.h"
+
+#include "common/config_priv.h"
+#include "common/must.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct config_full *full_new(const char *path)
+{
+    struct config_full *full = NEW(struct config_full);
+
+    full->path = path ? keep_text(&full->keep, path, strlen(path)) : "";
+    config_object_init(&full->settings, &full->keep, &config_settings,
+                       &full->cfg);
+    return full;
+}
+
+/** False when there is a file that cannot be read at all. */
+static bool load_file(struct config_loader *l)
+{
+    if (!l->full->path[0])
+        return true;
+    const struct config_node *root =
+        config_tree_read(l->full->path, &l->scratch, &l->faults);
+    if (root)
+        config_take_tree(l, root);
+    return root != NULL;
+}
+
+static void load(struct config_loader *l, const char *const *sets,
+                 size_t sets_n)
+{
+    bool readable = load_file(l);
+
+    for (size_t i = 0; i < sets_n; i++)
+        config_take_set(l, sets[i]);
+    /* Without its file the rest would be blamed for what is not there. */
+    if (!readable)
+        return;
+    config_take_secrets(l);
+    config_check(l);
+}
+
+enum err_code config_load(const char *path, const char *const *sets,
+                          size_t sets_n, struct config **ret,
+                          struct buf *faults, struct err *err)
+{
+    struct config_loader l = {.full = full_new(path), .faults = {faults, 0}};
+
+    load(&l, sets, sets_n);
+    keep_done(&l.scratch);
+    if (l.faults.n > 0) {
+        config_free(&l.full->cfg);
+        return err_set(err, ERR_CONFIG, "%zu fault%s in %s", l.faults.n,
+                       l.faults.n == 1 ? "" : "s",
+                       path ? path : "the settings");
+    }
+    *ret = &l.full->cfg;
+    return ERR_NONE;
+}
+
+void config_free(struct config *cfg)
+{
+    if (!cfg)
+        return;
+    struct config_full *full = container_of(cfg, struct config_full, cfg);
+    keep_done(&full->keep);
+    free(full);
+}
+
+const struct config_full *config_full(const struct config *cfg)
+{
+    _Static_assert(offsetof(struct config_full, cfg) == 0, "cfg comes first");
+    return (const struct config_full *)(const void *)cfg;
+}
+
+const struct client *config_client(const struct config *cfg,
+                                   const struct uuid *id)
+{
+    for (size_t i = 0; i < cfg->clients_n; i++)
+        if (uuid_equal(&cfg->clients[i].uuid, id))
+            return &cfg->clients[i];
+    return NULL;
+}
+
+const struct shortcode *config_shortcode(const struct config *cfg,
+                                         int64_t shortcode)
+{
+    for (size_t i = 0; i < cfg->shortcodes_n; i++)
+        if (cfg->shortcodes[i].shortcode == shortcode)
+            return &cfg->shortcodes[i];
+    return NULL;
+}

@@ -1,0 +1,136 @@
+/*
+ * Everything that crosses a border as JSON or as a record's headers, against
+ * the schemas in schemas/: request (HTTP body and Kafka value), payment
+ * document, status event, Daraja's callback. Encoders write what decoders read.
+ */
+#ifndef FOLENI_COMMON_WIRE_H
+#define FOLENI_COMMON_WIRE_H
+
+#include "common/base.h"
+#include "common/config.h"
+#include "common/err.h"
+#include "common/kafka.h"
+#include "common/payment.h"
+
+struct buf;
+
+/* Names of record headers; values are UTF-8 text. */
+#define HDR_CLIENT "foleni-client"       /* client's id                     */
+#define HDR_TIME "foleni-time"           /* epoch ms                        */
+#define HDR_SIGNATURE "foleni-signature" /* sign_record()                   */
+#define HDR_PAYMENT "foleni-payment-id"
+#define HDR_ATTEMPT "foleni-attempt"
+#define HDR_FINGERPRINT "foleni-fingerprint" /* of a status event: hex      */
+#define HDR_VERSION "foleni-version"         /* of a status event: decimal  */
+#define HDR_FINAL "foleni-final"             /* of a status event: 0 or 1   */
+#define HDR_MAC "foleni-mac"       /* the callback path's MAC               */
+#define HDR_SOURCE "foleni-source" /* address that called back              */
+
+/**
+ * What was wrong with a request, for problem+json and dead letters. Codes of
+ * the body: "invalid_json", "invalid_field", "unknown_field", "missing_field",
+ * "unknown_shortcode".
+ */
+struct fault {
+    const char *code;
+    char field[64]; /* "msisdn", "metadata.colour"; "" = about the whole */
+    char text[160]; /* "must be a whole number from 1 to 250000"         */
+};
+
+/**
+ * Reads the body of POST /v1/payments.
+ *
+ * @param key  The idempotency key, unquoted; its form is checked too.
+ * @param now_at  Wall clock: becomes requested_at; expires_at lies after it.
+ *
+ * @return ERR_INPUT with @p fault filled; ERR_NONE with @p ret complete: id,
+ *         fingerprint, defaults (priority normal, description "Payment", the
+ *         shortcode when only one is configured). requested_at and expires_at
+ *         are cut to milliseconds, which is what travels.
+ */
+MUST_CHECK enum err_code
+wire_read_body(const struct config *cfg, const struct client *client,
+               const char *key, const char *body, size_t len, int64_t now_at,
+               struct request *ret, struct fault *fault);
+
+/** Writes the record's value for @p req; @p key is its idempotency key. */
+void wire_write_request(const struct request *req, const char *key,
+                        struct buf *out);
+
+/**
+ * Reads a request record, as strictly as wire_read_body(), and checks its
+ * signature (S18), its key (= MSISDN), its topic (= priority), its time.
+ *
+ * expires_at must lie after foleni-time, not after @p now_at: a record that has
+ * waited too long is a good one, and late. Where there is no signature, or the
+ * client has no signing_secret, kafka.unsigned_requests decides.
+ *
+ * Codes of @p fault besides those of the body: "unknown_client", "unsigned",
+ * "bad_signature", "unknown_version", "bad_key", "wrong_topic", "bad_time".
+ */
+MUST_CHECK enum err_code wire_read_request(const struct config *cfg,
+                                           const struct kafka_record *record,
+                                           enum topic topic, int64_t now_at,
+                                           struct request *ret,
+                                           struct fault *fault);
+
+/**
+ * Writes the payment document: what GET answers and events carry.
+ *
+ * A queued payment (version 0, PAYMENT_QUEUED) needs `req` and, when it is
+ * known, deadline_at: created_at and updated_at of 0 become requested_at, a
+ * deadline_at of 0 is left out.
+ */
+void wire_write_payment(const struct payment *p, struct buf *out);
+
+/** Writes the CloudEvent of the payment's present version. */
+void wire_write_event(const struct payment *p, struct buf *out);
+
+/** What the API needs of a status event; `document` points into the value. */
+struct event_summary {
+    struct uuid payment, client;
+    uint8_t fingerprint[FINGERPRINT_SIZE];
+    int version;
+    bool final;
+    const char *document; /* borrowed from the value */
+    size_t document_len;
+};
+
+/** Reads a status event by its own fixed layout and headers. */
+MUST_CHECK enum err_code wire_read_event(const struct kafka_record *record,
+                                         struct event_summary *ret,
+                                         struct err *err);
+
+/** What a callback of Daraja says. Absent texts are "". */
+struct callback {
+    char merchant_id[CHECKOUT_ID_MAX + 1];
+    char checkout_id[CHECKOUT_ID_MAX + 1];
+    char code[RESULT_CODE_MAX + 1]; /* ResultCode, number or text */
+    char text[RESULT_TEXT_MAX + 1];
+    char receipt[RECEIPT_MAX + 1];
+    int64_t amount;  /* 0 = not said              */
+    int64_t msisdn;  /* 0 = not said              */
+    int64_t paid_at; /* 0 = not said              */
+};
+
+/** Tolerant: items by name, string or number. ERR_INPUT = kept raw, flagged. */
+MUST_CHECK enum err_code wire_read_callback(const char *body, size_t len,
+                                            struct callback *ret,
+                                            struct err *err);
+
+/** Which attempt a record on payments.callbacks is about. */
+struct callback_address {
+    struct uuid payment;
+    int attempt;
+};
+
+/**
+ * Reads headers HDR_PAYMENT, HDR_ATTEMPT and checks HDR_MAC with @p mac_key
+ * (ERR_DENIED when it is wrong, or the key empty).
+ */
+MUST_CHECK enum err_code
+wire_read_callback_address(const struct kafka_record *record,
+                           const char *mac_key, struct callback_address *ret,
+                           struct err *err);
+
+#endif
