@@ -1,0 +1,116 @@
+-- The ledger: one row per payment, from its claim on.
+--
+-- Columns up to created_at never change. The rest is written by one statement
+-- only (consumer/store.c), always on the version that was seen.
+-- Numbers of states, waits, classes and evidence: common/payment.def.
+-- Each CHECK is read anew by every statement (10 us), so there are few.
+CREATE TABLE payments (
+    id              uuid        PRIMARY KEY, -- UUIDv5 of client and key
+    client          uuid        NOT NULL,
+    fingerprint     bytea       NOT NULL,
+    msisdn          bigint      NOT NULL
+                    CHECK (msisdn / 100000000 IN (2541, 2547)), -- 12 digits
+    amount          integer     NOT NULL CHECK (amount BETWEEN 1 AND 250000),
+    shortcode       integer     NOT NULL,
+    priority        smallint    NOT NULL, -- 0 high, 1 normal, 2 low
+    ask_again       smallint    NOT NULL, -- 0 to 2
+    reference       text        NOT NULL,
+    description     text        NOT NULL,
+    metadata        text,
+    requested_at    timestamptz NOT NULL,
+    expires_at      timestamptz,
+    deadline_at     timestamptz NOT NULL,
+    source_topic    smallint    NOT NULL, -- 0 high, 1 normal, 2 low
+    source_partition integer    NOT NULL,
+    source_offset   bigint      NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    state           smallint    NOT NULL CHECK (state BETWEEN 1 AND 11),
+    waits           smallint    NOT NULL DEFAULT 0,
+    version         integer     NOT NULL, -- from 1
+    published_version integer   NOT NULL DEFAULT 0,
+    attempt         integer     NOT NULL,
+    spent           integer     NOT NULL,
+    owner           bigint,               -- workers.incarnation
+    holds_phone     boolean     NOT NULL,
+    pushed_at       timestamptz,          -- its last push may have left then
+    next_action_at  timestamptz,          -- null = nothing left to do
+    auth_refused    smallint    NOT NULL DEFAULT 0,
+    queries         smallint    NOT NULL DEFAULT 0,
+    query_code      text,
+    query_code_at   timestamptz,
+    checkout_id     text,
+    merchant_id     text,
+    class           smallint    NOT NULL DEFAULT 0,
+    evidence        smallint    NOT NULL DEFAULT 0,
+    code            text,
+    text            text,
+    receipt         text,
+    paid_at         timestamptz
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02,
+        autovacuum_analyze_scale_factor = 0.05);
+
+-- The two-minute rule, and search by phone. (Stands before payments_phone: of
+-- two plans that cost the same the planner takes the younger index.)
+CREATE INDEX payments_msisdn ON payments (msisdn, pushed_at);
+-- The phone lock (one open push per MSISDN) is this index.
+CREATE UNIQUE INDEX payments_phone ON payments (msisdn) WHERE holds_phone;
+-- The due-scan.
+CREATE INDEX payments_due ON payments (next_action_at)
+    WHERE next_action_at IS NOT NULL;
+-- Who waits for a phone: the next one by priority and age.
+CREATE INDEX payments_waiters ON payments (msisdn, priority, created_at)
+    WHERE state = 3 AND waits = 2;
+-- What a worker may have in the air: takeover.
+CREATE INDEX payments_owner ON payments (owner)
+    WHERE state IN (1, 4) AND owner IS NOT NULL;
+-- No index on checkout_id or receipt: nothing looks for them yet, and each
+-- costs some 10 us per payment, since none of its updates is a HOT one.
+
+-- One row per change of a payment, appended with the change itself.
+CREATE TABLE timeline (
+    payment  uuid        NOT NULL,
+    version  integer     NOT NULL,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    state    smallint    NOT NULL,
+    waits    smallint    NOT NULL,
+    attempt  integer     NOT NULL,
+    cause    smallint    NOT NULL, -- event of consumer/flow.def
+    code     text,
+    text     text,
+    worker   bigint,
+    PRIMARY KEY (payment, version)
+);
+
+-- Every life of a worker process. Dead = heartbeat_at too old.
+CREATE TABLE workers (
+    incarnation  bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    host         text        NOT NULL,
+    boot         text        NOT NULL, -- /proc/sys/kernel/random/boot_id
+    pid          integer     NOT NULL,
+    recorder     text        NOT NULL, -- file on that host, '' = none
+    started_at   timestamptz NOT NULL DEFAULT now(),
+    heartbeat_at timestamptz NOT NULL DEFAULT now(),
+    settled_at   timestamptz           -- left nothing open
+);
+CREATE INDEX workers_unsettled ON workers (incarnation)
+    WHERE settled_at IS NULL;
+
+-- How far each partition was claimed; Kafka's committed offset follows it.
+CREATE TABLE intake (
+    topic       text    NOT NULL,
+    partition   integer NOT NULL,
+    next_offset bigint  NOT NULL CHECK (next_offset >= 0),
+    PRIMARY KEY (topic, partition)
+) WITH (fillfactor = 50);
+
+-- Callbacks with a right MAC that could not be read or belong to nothing.
+CREATE TABLE stray_callbacks (
+    id       bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    payment  uuid        NOT NULL,
+    attempt  integer     NOT NULL,
+    at       timestamptz NOT NULL DEFAULT now(),
+    why      text        NOT NULL,
+    body     bytea       NOT NULL
+);
