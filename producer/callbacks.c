@@ -1,0 +1,71 @@
+/*
+ * The MAC is compared in constant time. A forged callback is counted and leaves
+ * nothing behind.
+ */
+#include "producer/callbacks.h"
+
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/sign.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ATTEMPT_DIGITS_MAX 6
+
+/* 1 to 999999 in decimal, nothing else. */
+static int read_attempt(const char *text)
+{
+    size_t len = strlen(text);
+
+    if (!len || len > ATTEMPT_DIGITS_MAX || *text == '0' ||
+        strspn(text, "0123456789") != len)
+        return 0;
+    return (int)strtol(text, NULL, 10);
+}
+
+static bool read_path(const struct config *cfg, struct http_request *req,
+                      struct callback_path *ret)
+{
+    char mac[CALLBACK_MAC_SIZE];
+    const char *id = http_param(req, 0);
+    struct err err;
+
+    ret->attempt = read_attempt(http_param(req, 1));
+    ret->mac = http_param(req, 2);
+    if (uuid_parse(id, strlen(id), &ret->payment, &err) || !ret->attempt ||
+        strlen(ret->mac) != sizeof(mac) - 1)
+        return false;
+    sign_callback(cfg->callbacks_mac_key, &ret->payment, ret->attempt, mac);
+    return sign_equal(mac, ret->mac, sizeof(mac) - 1);
+}
+
+bool callbacks_path(const struct config *cfg, struct http_request *req,
+                    struct callback_path *ret)
+{
+    if (read_path(cfg, req, ret))
+        return true;
+    metric_add(M_CALLBACKS_FORGED, 1);
+    log_warn("callbacks", "refused", KV("source", http_peer(req)));
+    http_problem(req, &(struct http_problem){.status = 404,
+                                             .code = "not_found",
+                                             .title = "Not found"});
+    return false;
+}
+
+void callbacks_accepted(struct http_request *req)
+{
+    static const char body[] = "{\"ResultCode\":0,\"ResultDesc\":\"Accepted\"}";
+
+    http_reply(req, 200, "application/json", body, sizeof(body) - 1);
+}
+
+void callbacks_refused(struct http_request *req)
+{
+    http_problem(req, &(struct http_problem){
+                          .status = 503,
+                          .code = "not_durable",
+                          .title = "Callback could not be kept",
+                          .retry_after_s = 1,
+                      });
+}

@@ -1,0 +1,94 @@
+/*
+ * One connection, one prepared statement, units of one look each.
+ */
+#include "producer/look.h"
+
+#include "common/must.h"
+#include "common/payment_row.h"
+#include "common/pg.h"
+
+#include <stdlib.h>
+
+#define LOOKS_MAX 1000 /* in flight; more are told that it is unavailable */
+
+static const struct pg_statement statements[] = {
+    {"look",
+     "SELECT " PAYMENT_COLUMNS " FROM payments p WHERE p.id = $1::uuid"},
+};
+
+struct look {
+    struct pg *pg;
+};
+
+struct one_look {
+    look_done_fn done;
+    void *arg;
+};
+
+static void on_state(void *arg, bool up)
+{
+    (void)arg, (void)up; /* pg says it itself, and health shows it */
+}
+
+struct look *look_new(struct loop *loop, const struct config *cfg)
+{
+    struct look *l = NEW(struct look);
+
+    l->pg = pg_new(loop, &(struct pg_spec){
+                             .conninfo = cfg->database_conninfo,
+                             .password = cfg->database_password,
+                             .application_name = "foleni-api",
+                             .statements = statements,
+                             .statements_n = ARRAY_LEN(statements),
+                             .units_max = LOOKS_MAX,
+                             .on_state = on_state,
+                             .arg = l,
+                         });
+    return l;
+}
+
+void look_free(struct look *l)
+{
+    if (!l)
+        return;
+    pg_free(l->pg);
+    free(l);
+}
+
+static void looked(void *arg, struct pg_result *const *results, size_t n,
+                   const struct err *err)
+{
+    struct one_look *one = arg;
+    struct payment p;
+
+    (void)n;
+    if (err || !pg_rows(results[0])) {
+        one->done(one->arg, NULL, err);
+    } else {
+        payment_row_read(results[0], 0, 0, &p);
+        one->done(one->arg, &p, NULL);
+    }
+    free(one);
+}
+
+void look_payment(struct look *l, const struct uuid *id, look_done_fn done,
+                  void *arg)
+{
+    struct one_look *one = NEW(struct one_look);
+    struct pg_params *params = pg_params(l->pg);
+
+    *one = (struct one_look){done, arg};
+    pg_uuid(params, id);
+    pg_send(l->pg, 0, params);
+    pg_sync(l->pg, looked, one);
+}
+
+bool look_up(const struct look *l, char *note, size_t size)
+{
+    return pg_up(l->pg, note, size);
+}
+
+int64_t look_latency_us(const struct look *l)
+{
+    return pg_latency_us(l->pg);
+}

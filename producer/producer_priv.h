@@ -1,0 +1,86 @@
+/*
+ * Between the files of the API's driver: its state, requests that wait, and the
+ * answers that several handlers give.
+ */
+#ifndef FOLENI_PRODUCER_PRODUCER_PRIV_H
+#define FOLENI_PRODUCER_PRODUCER_PRIV_H
+
+#include "common/buf.h"
+#include "common/kafka.h"
+#include "producer/accept.h"
+#include "producer/callbacks.h"
+#include "producer/look.h"
+#include "producer/producer.h"
+#include "producer/publish.h"
+#include "producer/status.h"
+
+#define PRODUCER_BUCKETS 1024 /* of requests under way */
+
+struct producer {
+    struct app *app;
+    const struct config *cfg;
+    struct publish *publish;
+    struct status *status;
+    struct look *look;
+    struct kafka_follower *requests, *events;
+    struct http_server *public;
+    struct buf document;
+    struct list
+        under_way[PRODUCER_BUCKETS]; /* payments on their way into Kafka */
+    size_t parked;
+    char topics[TOPICS_N][KAFKA_TOPIC_SIZE];
+};
+
+/* A request that is answered later. */
+struct parked {
+    struct list node; /* in under_way, for payments */
+    struct producer *producer;
+    struct http_request *req; /* NULL = its connection is gone */
+    struct accepted accepted; /* of a payment                  */
+    struct uuid id;           /* of a status request           */
+    struct uuid client;       /* who asks for it               */
+    int64_t wait_us;
+    struct status_wait wait;
+};
+
+/* --- producer_answer.c --- */
+
+/** Keeps @p req for later; when its connection dies, `req` becomes NULL. */
+struct parked *producer_park(struct producer *p, struct http_request *req);
+
+/** For http_on_close(): what a parked request does first of all. */
+void producer_gone(void *arg);
+
+/** Frees @p k; its request was answered or is gone. */
+void producer_unpark(struct parked *k);
+
+void reply_document(struct http_request *req, int status, const char *document,
+                    size_t len);
+
+/** 202, with the place where its status is told. */
+void reply_queued(struct http_request *req, const struct uuid *id,
+                  const char *document, size_t len);
+
+/** 503 with Retry-After; @p id may be NULL. */
+void reply_unavailable(struct http_request *req, const char *code,
+                       const char *detail, const struct uuid *id);
+void reply_not_found(struct http_request *req);
+
+/** 409 key_in_use or 422 key_conflict. */
+void reply_conflict(struct http_request *req, int status, const char *detail,
+                    const struct uuid *id);
+
+/** Writes the document of a request that no worker has claimed yet into
+ *  p->document. */
+void producer_write_queued(struct producer *p, const struct request *req);
+
+/** Puts p->document into the cache. */
+void producer_put_document(struct producer *p, const struct request *req,
+                           int version, bool final);
+
+/* --- handlers --- */
+
+void producer_on_payment(void *arg, struct http_request *req);
+void producer_on_status(void *arg, struct http_request *req);
+
+#endif

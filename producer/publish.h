@@ -1,0 +1,53 @@
+/*
+ * Into Kafka: requests and callbacks, each with its headers. The caller hears
+ * of the delivery report; before it nothing may be promised to anybody.
+ */
+#ifndef FOLENI_PRODUCER_PUBLISH_H
+#define FOLENI_PRODUCER_PUBLISH_H
+
+#include "common/config.h"
+#include "common/kafka.h"
+#include "common/payment.h"
+
+struct publish;
+
+MUST_CHECK enum err_code publish_new(struct loop *loop,
+                                     const struct config *cfg,
+                                     struct publish **ret, struct err *err);
+
+/** Waits a little for what is queued. NULL is fine. */
+void publish_free(struct publish *p);
+
+/**
+ * Publishes @p req, signed, on the topic of its priority, keyed by MSISDN.
+ * After ERR_NONE done runs once with the delivery report (kafka_done_fn).
+ *
+ * @return ERR_LIMIT when the queue is full: surely not queued.
+ */
+MUST_CHECK enum err_code publish_request(struct publish *p,
+                                         const struct client *client,
+                                         const struct request *req,
+                                         const char *key, kafka_done_fn done,
+                                         void *arg, struct err *err);
+
+/** Where a callback came in; the MAC has been checked. */
+struct publish_callback {
+    struct uuid payment;
+    int attempt;
+    const char *mac, *source; /* source: the caller's address */
+    const char *body;
+    size_t len;
+};
+
+/** Publishes a callback byte for byte, keyed by payment; as above. */
+MUST_CHECK enum err_code publish_callback(struct publish *p,
+                                          const struct publish_callback *cb,
+                                          kafka_done_fn done, void *arg,
+                                          struct err *err);
+
+/** Records without their report. */
+size_t publish_queued(const struct publish *p);
+
+bool publish_up(const struct publish *p, char *note, size_t size);
+
+#endif
