@@ -1,0 +1,424 @@
+/*
+ * Wiring, timers, health and the end. One turn runs claims, callbacks and tasks
+ * in this order; the gate and the loop's sources have run before.
+ */
+#include "consumer/consumer.h"
+
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/must.h"
+#include "consumer/consumer_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define EX_TEMPFAIL 75
+/* A due row that is not settled by then is found again. */
+#define DUE_HOLD_US (10 * US_PER_S)
+#define TOLD_GATHER_US (200 * US_PER_MS)
+#define TELL_WAIT_MS 3000
+#define RETRY_SHARE 8      /* of the slots: places for retries alone        */
+#define TASK_BATCHES_MAX 4 /* tasks that may wait for the store, in batches */
+
+/* --- told --- */
+
+static void told_written(void *arg, const struct err *err)
+{
+    struct consumer *c = arg;
+
+    c->told_busy = false;
+    if (err)
+        log_debug("worker", "told_failed", KV_ERR(err)); /* owed once more */
+}
+
+/* Nothing waits for it, so it gathers: a row is cheap, a statement is not. What
+   a crash forgets is told once more. The due-scan's timer brings the turn. */
+static bool told_ready(const struct consumer *c)
+{
+    return c->stopping || c->told_n >= (size_t)c->cfg->worker_batch_max ||
+           clock_now_us() - c->told_us >= TOLD_GATHER_US;
+}
+
+static void write_told(struct consumer *c)
+{
+    size_t n = MIN(c->told_n, (size_t)c->cfg->worker_batch_max);
+
+    if (!n || c->told_busy || !store_up(c->store, NULL, 0) || !told_ready(c))
+        return;
+    memcpy(c->telling, c->told, n * sizeof(*c->told));
+    memmove(c->told, c->told + n, (c->told_n - n) * sizeof(*c->told));
+    c->told_n -= n;
+    c->told_busy = true;
+    c->told_us = clock_now_us();
+    store_told(c->store, c->telling, n, told_written, c);
+}
+
+/* --- credit --- */
+
+/* What the gate holds, and what is on its way there. */
+static size_t pushes_given(const struct consumer *c)
+{
+    bool claiming = c->batch && c->phase != CLAIM_CONFLICT_LETTERS;
+
+    return gate_pushes(c->gate) + c->promised +
+           (claiming ? c->batch->rows_n : 0);
+}
+
+static size_t credit(const struct consumer *c, size_t extra)
+{
+    size_t most = (size_t)c->cfg->worker_slots + (size_t)c->cfg->worker_ahead;
+    size_t given = pushes_given(c);
+
+    return given < most + extra ? most + extra - given : 0;
+}
+
+size_t consumer_credit(const struct consumer *c)
+{
+    return credit(c, 0);
+}
+
+/* Fresh requests take every place that they get; so retries have some of their
+   own. gate_capacity() has a batch to spare. */
+static size_t retry_credit(const struct consumer *c)
+{
+    size_t share = MAX((size_t)c->cfg->worker_slots / RETRY_SHARE, 1);
+
+    return credit(c, MIN(share, (size_t)c->cfg->worker_batch_max / 2));
+}
+
+bool consumer_crowded(const struct consumer *c)
+{
+    return c->tasks > gate_open(c->gate) +
+                          TASK_BATCHES_MAX * (size_t)c->cfg->worker_batch_max;
+}
+
+/* --- due --- */
+
+static bool may_push(const struct payment *p)
+{
+    return p->state == PAYMENT_WAITING && p->waits != WAIT_PROOF;
+}
+
+static void due_row(struct consumer *c, const struct payment *p)
+{
+    struct task *t = task_new(c, p, NULL, FLOW_DUE);
+
+    t->promised = may_push(p);
+    c->promised += t->promised;
+    task_event(t);
+}
+
+static void due_found(void *arg, const struct payment *rows, size_t n,
+                      int64_t db_now_at, const struct err *err)
+{
+    struct consumer *c = arg;
+
+    c->due_busy = c->due_full = false;
+    c->promised -= c->due_asked;
+    c->due_asked = 0;
+    if (err)
+        return;
+    consumer_set_db_now(c, db_now_at);
+    for (size_t i = 0; i < n; i++)
+        due_row(c, &rows[i]);
+    c->due_full = n == c->due_max;
+}
+
+static void scan_due(struct consumer *c)
+{
+    size_t pushes = retry_credit(c);
+    unsigned pools =
+        pulse_trusted(c->pulse) && pushes ? intake_pools(c->intake) : 0;
+    size_t max = (size_t)c->cfg->worker_batch_max;
+
+    if (c->stopping || c->due_busy || consumer_crowded(c) ||
+        !pulse_incarnation(c->pulse) || !store_up(c->store, NULL, 0))
+        return;
+    c->due_busy = true;
+    c->due_max = pools ? MIN(max, pushes) : max;
+    c->due_asked = pools ? c->due_max : 0;
+    c->promised += c->due_asked;
+    store_due(c->store, pools, c->due_max, DUE_HOLD_US, due_found, c);
+}
+
+static void due_tick(void *arg)
+{
+    struct consumer *c = arg;
+
+    scan_due(c);
+    if (c->unread && store_up(c->store, NULL, 0)) {
+        c->unread = false;
+        intake_ask_again(c->intake);
+    }
+    timer_set(c->app->loop, &c->due,
+              clock_now_us() + c->cfg->payments_due_scan_ms * US_PER_MS);
+}
+
+static void woken(void *arg)
+{
+    (void)arg; /* for a turn, nothing else */
+}
+
+/* --- the end --- */
+
+static void gone(void *arg)
+{
+    struct consumer *c = arg;
+
+    app_drained(c->app);
+}
+
+/* Whether nothing is left that somebody else would have to settle. */
+static bool quiet(const struct consumer *c)
+{
+    return !c->batch && !c->callbacks_out && !c->tasks && !c->told_n &&
+           !c->told_busy && !store_busy(c->store) && !tell_queued(c->tell) &&
+           intake_quiet(c->intake);
+}
+
+static void leave_when_quiet(struct consumer *c)
+{
+    if (!c->stopping || c->left || !quiet(c))
+        return;
+    c->left = true;
+    if (pulse_incarnation(c->pulse))
+        pulse_leave(c->pulse, gone, c);
+    else
+        gone(c);
+}
+
+static void on_stop(void *arg)
+{
+    struct consumer *c = arg;
+
+    if (c->stopping)
+        return;
+    c->stopping = true;
+    log_info("worker", "stopping", KV_INT("open_calls", gate_open(c->gate)),
+             KV_INT("tasks", c->tasks));
+    intake_stop(c->intake);
+}
+
+static void on_declared_dead(void *arg)
+{
+    struct consumer *c = arg;
+
+    c->exit_code = EX_TEMPFAIL;
+    app_stop(c->app);
+}
+
+/* --- the turn --- */
+
+static bool turn(void *arg)
+{
+    struct consumer *c = arg;
+    bool more;
+
+    claims_run(c);
+    callbacks_run(c);
+    more = tasks_run(c);
+    write_told(c);
+    if (c->due_full)
+        scan_due(c);
+    leave_when_quiet(c);
+    metric_set(M_TASKS, (int64_t)c->tasks);
+    return more;
+}
+
+/* --- the rooms' questions --- */
+
+static bool push_allowed(void *arg)
+{
+    const struct consumer *c = arg;
+
+    return !c->stopping && pulse_trusted(c->pulse);
+}
+
+static void on_store(void *arg, bool up)
+{
+    struct consumer *c = arg;
+
+    if (!up || !c->intake)
+        return;
+    c->unread = false;
+    intake_ask_again(c->intake);
+}
+
+static void on_born(void *arg, int64_t incarnation)
+{
+    struct consumer *c = arg;
+
+    store_set_owner(c->store, incarnation);
+}
+
+struct question {
+    struct consumer *consumer;
+    size_t group;
+    unsigned generation;
+};
+
+static void positions_read(void *arg, const struct kafka_position *positions,
+                           size_t n, const struct err *err)
+{
+    struct question *q = arg;
+
+    q->consumer->unread |= err != NULL;
+    if (err)
+        log_warn("worker", "positions_unread", KV_ERR(err));
+    else
+        intake_start(q->consumer->intake, q->group, q->generation, positions,
+                     n);
+    free(q);
+}
+
+static void on_assign(void *arg, size_t group, unsigned generation,
+                      const struct kafka_position *positions, size_t n)
+{
+    struct consumer *c = arg;
+    struct question *q;
+
+    if (!store_up(c->store, NULL, 0))
+        return; /* asked again when it is back */
+    q = NEW(struct question);
+    *q = (struct question){c, group, generation};
+    store_positions(c->store, positions, n, positions_read, q);
+}
+
+static size_t health(void *arg, struct health *rows, size_t max)
+{
+    struct consumer *c = arg;
+    size_t n = 0;
+
+    must(max >= 3);
+    rows[n] = (struct health){.name = "postgres",
+                              .needed = true,
+                              .latency_us = store_latency_us(c->store)};
+    rows[n].ok = store_up(c->store, rows[n].note, sizeof(rows[n].note));
+    n++;
+    rows[n] =
+        (struct health){.name = "kafka", .needed = true, .latency_us = -1};
+    rows[n].ok = tell_up(c->tell, rows[n].note, sizeof(rows[n].note));
+    n++;
+    n += intake_health(c->intake, rows + n, max - n);
+    return n + gate_health(c->gate, rows + n, max - n);
+}
+
+/* --- life --- */
+
+static const struct app_option options[] = {
+    {"pool", "worker.pools", "POOLS", "pools to serve: high,normal,low"},
+};
+
+static void check(const struct config *cfg, struct buf *faults)
+{
+    if (!*cfg->callbacks_mac_key)
+        buf_adds(faults, "callbacks.mac_key: is needed by foleni-worker: give "
+                         "callbacks.mac_key_file or callbacks.mac_key_env\n");
+}
+
+const struct app_spec consumer_app = {
+    .name = "foleni-worker",
+    .summary = "claims payments from Kafka, pushes them to Daraja and settles "
+               "what became of them",
+    .options = options,
+    .options_n = ARRAY_LEN(options),
+    .metric_groups = MG_COMMON | MG_WORKER,
+    .check = check,
+};
+
+static enum err_code open_rooms(struct consumer *c, struct err *err)
+{
+    struct loop *loop = c->app->loop;
+    struct pulse_spec pulse = {
+        .recorder = c->recorder ? recorder_path(c->recorder) : "",
+        .on_born = on_born,
+        .on_orphans = consumer_orphans,
+        .on_declared_dead = on_declared_dead,
+        .arg = c,
+    };
+    struct gate_spec gate = {c->recorder, push_allowed, c};
+    struct intake_spec intake = {on_assign, c};
+
+    c->store = store_new(loop, c->cfg, on_store, c);
+    c->pulse = pulse_new(loop, c->cfg, &pulse);
+    c->gate = gate_new(loop, c->cfg, &gate);
+    c->fetcher = kafka_fetcher_new(loop, c->cfg);
+    if (tell_new(loop, c->cfg, &c->tell, err))
+        return err->code;
+    return intake_new(loop, c->cfg, &intake, &c->intake, err);
+}
+
+/* Pacing is not built yet: who asks for it has to hear so. */
+static void say_rates(const struct config *cfg)
+{
+    for (size_t i = 0; i < cfg->shortcodes_n; i++)
+        if (cfg->shortcodes[i].rate)
+            log_warn("worker", "rate_not_held",
+                     KV_INT("shortcode", cfg->shortcodes[i].shortcode),
+                     KV_INT("rate", cfg->shortcodes[i].rate));
+}
+
+static void start_timers(struct consumer *c)
+{
+    timer_init(&c->due, due_tick, c);
+    timer_init(&c->wake, woken, c);
+    timer_init(&c->claim_again, woken, c);
+    due_tick(c);
+    loop_add_room(c->app->loop, turn, c);
+}
+
+enum err_code consumer_new(struct app *app, struct consumer **ret,
+                           struct err *err)
+{
+    CLEANUP(consumer_free)
+    struct consumer *c = NEW(struct consumer);
+    const struct config *cfg = app->cfg;
+    size_t told_max = (size_t)cfg->kafka_queue_records_max;
+
+    c->app = app;
+    c->cfg = cfg;
+    flow_policy_from(cfg, &c->policy);
+    say_rates(cfg);
+    tasks_init(c);
+    c->told = must_alloc(told_max, sizeof(*c->told));
+    c->telling = must_alloc((size_t)cfg->worker_batch_max, sizeof(*c->telling));
+    if (cfg->recorder_enabled &&
+        recorder_open(cfg->recorder_directory, gate_capacity(cfg), &c->recorder,
+                      err))
+        return err->code;
+    if (open_rooms(c, err) ||
+        app_admin(app, cfg->worker_admin_listen, NULL, 0, health, c, err))
+        return err->code;
+    start_timers(c);
+    *ret = TAKE(c);
+    return ERR_NONE;
+}
+
+void consumer_free(struct consumer *c)
+{
+    if (!c)
+        return;
+    gate_free(c->gate);
+    intake_free(c->intake);
+    tell_free(c->tell, TELL_WAIT_MS);
+    kafka_fetcher_free(c->fetcher);
+    pulse_free(c->pulse);
+    store_free(c->store);
+    timer_cancel(c->app->loop, &c->due);
+    timer_cancel(c->app->loop, &c->wake);
+    timer_cancel(c->app->loop, &c->claim_again); /* last reports set it */
+    recorder_close(c->recorder, c->left);
+    tasks_done(c);
+    free(c->told);
+    free(c->telling);
+    free(c);
+}
+
+int consumer_run(struct consumer *c)
+{
+    int code = app_run(c->app, c->cfg->worker_drain_timeout_ms, on_stop, c);
+
+    return code ? code : c->exit_code;
+}

@@ -1,0 +1,186 @@
+/*
+ * Between the files of the driver. The driver is the only place that knows two
+ * rooms at once: it carries events to the flow, its decisions to the store, and
+ * its actions to gate and tell. Its unit of work is a task: one event about one
+ * payment, on its way to being decided and written.
+ *
+ *   task_event() → look (when the row is not in hand) → flow_step()
+ *     → store_step() → actions → end
+ *   a stale version or a lost answer sends it back to look
+ */
+#ifndef FOLENI_CONSUMER_CONSUMER_PRIV_H
+#define FOLENI_CONSUMER_CONSUMER_PRIV_H
+
+#include "common/app.h"
+#include "common/list.h"
+#include "consumer/consumer.h"
+#include "consumer/flow.h"
+#include "consumer/gate.h"
+#include "consumer/intake.h"
+#include "consumer/pulse.h"
+#include "consumer/recorder.h"
+#include "consumer/store.h"
+#include "consumer/tell.h"
+
+/* Rounds of steps that may be in flight at once. */
+#define ROUNDS_N 2
+
+struct task {
+    struct list node;  /* in one of the driver's lists, or in none  */
+    struct list alive; /* in `live` until it ends                   */
+    struct consumer *consumer;
+    struct payment seen; /* the row as last read                    */
+    struct flow_event event;
+    struct flow_out out; /* what the flow made of it                */
+    int recorder_slot;   /* to be freed when the task ends, -1      */
+    int tries;           /* times it went back to look              */
+    bool unsure;         /* its last write may have landed          */
+    bool from_topic;     /* of the callback batch                   */
+    bool promised;       /* counted in `promised`: may become a push */
+    const struct kafka_record *record; /* of a callback: its bytes  */
+    const char *stray; /* why these bytes are kept raw, or NULL     */
+};
+
+struct round {
+    struct consumer *consumer;
+    struct step_row *rows;
+    struct task **tasks;
+    size_t n;
+    bool busy;
+};
+
+/* Says when the next batch of its kind may begin: at once while the work is
+   little, gathering for worker.gather_us while it is much. */
+struct pace {
+    int64_t began_us;
+    size_t last_n;
+};
+
+struct consumer {
+    struct app *app;
+    const struct config *cfg;
+    struct flow_policy policy;
+    struct store *store;
+    struct pulse *pulse;
+    struct recorder *recorder; /* NULL = switched off */
+    struct gate *gate;
+    struct intake *intake;
+    struct tell *tell;
+
+    /* tasks */
+    struct list free, to_look, looking, to_step, to_keep;
+    struct list live; /* every task that has not ended */
+    size_t tasks;     /* that have not ended */
+    struct round rounds[ROUNDS_N];
+    bool look_busy;
+    struct uuid *look_ids;
+    struct pace step_pace;
+    uint64_t dice;
+    int64_t db_offset_us; /* database's clock - boot clock */
+
+    /* claim */
+    struct intake_batch *batch;
+    bool claim_busy, batch_unsure;
+    size_t single; /* claiming one by one: the next row + 1; 0 = whole batch */
+    int claim_tries; /* of this batch that were refused */
+    size_t letters;  /* dead letters without their report                     */
+    size_t letter_next; /* the next one to be written                         */
+    enum claim_phase {
+        CLAIM_IDLE,
+        CLAIM_BAD_LETTERS, /* what no payment can be made of: first */
+        CLAIM_ROWS,
+        CLAIM_CONFLICT_LETTERS /* key conflicts: known after it */
+    } phase;
+    struct pace claim_pace;
+    struct loop_timer claim_again;
+
+    /* callbacks */
+    size_t callbacks_open;
+    bool callbacks_out;
+
+    /* told */
+    struct told_row *told, *telling;
+    size_t told_n;
+    bool told_busy;
+    int64_t told_us; /* when the last batch was sent */
+
+    /* due */
+    struct loop_timer due, wake;
+    bool due_busy, due_full;
+    size_t due_max;   /* rows that the scan in flight may find            */
+    size_t due_asked; /* of them pushes                                   */
+    size_t promised;  /* pushes that are asked for, or found and not yet given
+                         to the gate                                      */
+    size_t burials;   /* letters of spent payments, on their way          */
+    bool unread;      /* positions could not be read: ask again           */
+
+    struct kafka_fetcher *fetcher;
+    bool stopping, left;
+    int exit_code;
+};
+
+/* --- consumer_task.c --- */
+
+void tasks_init(struct consumer *c);
+void tasks_done(struct consumer *c);
+
+/** A task about @p seen, or, when NULL, about payment @p id to be looked up. */
+struct task *task_new(struct consumer *c, const struct payment *seen,
+                      const struct uuid *id, enum flow_event_kind kind);
+void task_event(struct task *t);
+void task_end(struct task *t);
+
+/** It becomes no push, or is one now. */
+void task_unpromise(struct task *t);
+
+/** Whether its event ends with its moment: the due-scan comes back to it. */
+bool task_momentary(const struct task *t);
+
+/** Does what its decision asked for, which is written. */
+void task_act(struct task *t, int64_t lease_us);
+
+/** Keeps the bytes of its callback, because of @p why; then it ends. */
+void task_keep_stray(struct task *t, const char *why);
+
+/** Sends attempt t->seen.attempt, whose row is committed. */
+void task_push(struct task *t, int64_t lease_us);
+
+/** Starts looks and rounds; true when it should be asked again at once. */
+bool tasks_run(struct consumer *c);
+
+/** The database's clock, as near as the last answer tells. */
+int64_t consumer_db_now(const struct consumer *c);
+void consumer_set_db_now(struct consumer *c, int64_t db_now_at);
+
+/** Pushes that fresh requests may add: what the gate takes, less what is on its
+ *  way there. */
+size_t consumer_credit(const struct consumer *c);
+
+/** Whether so many tasks wait for the store that no more should be made. */
+bool consumer_crowded(const struct consumer *c);
+
+/** Whether a batch may begin now; arms the wake-up when not. */
+bool pace_ready(struct consumer *c, const struct pace *pace);
+void pace_began(struct pace *pace, size_t n);
+
+void consumer_announce(struct consumer *c, const struct payment *p);
+
+/* --- consumer_look.c --- */
+
+void looks_run(struct consumer *c);
+
+/* --- consumer_claim.c --- */
+
+void claims_run(struct consumer *c);
+void callbacks_run(struct consumer *c);
+void callback_ended(struct consumer *c);
+
+/** Writes a spent payment's record to payments.dead, then announces it. */
+void consumer_bury(struct consumer *c, const struct payment *p);
+
+/* --- consumer_orphan.c --- */
+
+void consumer_orphans(void *arg, const struct dead_worker *dead,
+                      const struct payment *rows, size_t n);
+
+#endif

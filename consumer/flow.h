@@ -1,0 +1,93 @@
+/*
+ * The core: (payment, event, now) → (payment, actions). Pure: no I/O, no clock,
+ * no library, no memory of its own. Everything that decides about a payment is
+ * here and in the tables beside it (verdict, retry); the rooms only do what it
+ * says. What a step returns is written on the version that was seen, together
+ * with what must not be forgotten; the actions follow the commit.
+ */
+#ifndef FOLENI_CONSUMER_FLOW_H
+#define FOLENI_CONSUMER_FLOW_H
+
+#include "common/err.h"
+#include "common/payment.h"
+#include "consumer/verdict.h"
+
+struct config;
+
+enum flow_event_kind {
+#define EVENT(id, number, name) id = number,
+#include "consumer/flow.def"
+#undef EVENT
+};
+
+enum flow_action {
+#define ACTION(id) id,
+#include "consumer/flow.def"
+#undef ACTION
+    FLOW_ACTIONS_N
+};
+
+/** Figures of the flow, from the settings; all durations in us. */
+struct flow_policy {
+    int attempts_max;
+    int64_t backoff_min_us, backoff_max_us;
+    int64_t busy_phone_min_us, busy_phone_max_us;
+    int64_t phone_hold_us;
+    int64_t query_first_us, query_max_us;
+    int64_t query_agree_gap_us, query_agree_age_us;
+    int64_t prompt_timeout_us, unresolved_after_us;
+    int64_t push_timeout_us; /* a push without its end by then is an orphan */
+    int64_t same_amount_gap_us; /* the provider's two-minute rule */
+    int64_t announce_again_us;  /* an event without its report: send again   */
+};
+
+void flow_policy_from(const struct config *cfg, struct flow_policy *ret);
+
+struct flow_event {
+    enum flow_event_kind kind;
+    int attempt;   /* which one it speaks of; 0 in DUE, ORPHAN          */
+    uint32_t dice; /* random, for jitter                                */
+    int64_t owner; /* DUE: the incarnation that would push it; ORPHAN,
+                      NEVER_BEGAN: the one that is dead                 */
+    struct verdict verdict; /* ANSWER, CALLBACK, QUERY                 */
+    struct callback_money { /* CALLBACK                                */
+        char receipt[RECEIPT_MAX + 1];
+        int64_t paid_at;
+    } money;
+    struct err why;   /* NOT_SENT, LOST: for the result's text          */
+    bool unreachable; /* NOT_SENT: name, connect or TLS                 */
+};
+
+struct flow_out {
+    bool changed; /* `next` must be written on the version seen         */
+    struct payment next;
+    bool actions[FLOW_ACTIONS_N];
+};
+
+/** What event @p e makes of @p p at @p now_at (database's clock, us). */
+void flow_step(const struct payment *p, const struct flow_event *e,
+               const struct flow_policy *policy, int64_t now_at,
+               struct flow_out *ret);
+
+/** What the claim's verdict makes of a request: the row to insert. */
+enum claim_verdict {
+    CLAIM_GO,   /* takes its phone and is pushed                        */
+    CLAIM_WAIT, /* its phone is taken, or equal amount too recently     */
+    CLAIM_LATE, /* past its deadline                                    */
+    CLAIM_SAME, /* known already: nothing to do                         */
+    CLAIM_OWN,  /* this incarnation's own, its answer was lost: push it,
+                   or, when others made it unknown, say that it never left */
+    CLAIM_OTHER /* known with another body: key_conflict                */
+};
+
+/** The row for @p v (GO, WAIT, LATE); attempt 1 is `sending` for GO. */
+void flow_claim(const struct request *req, int64_t deadline_at, int64_t owner,
+                enum claim_verdict v, const struct flow_policy *policy,
+                int64_t now_at, struct payment *ret);
+
+/** Whether a state may follow another (design: the picture of states). */
+bool flow_may_move(enum payment_state from, enum payment_state to);
+
+const char *flow_event_name(enum flow_event_kind k);
+
+#endif

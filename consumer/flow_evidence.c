@@ -1,0 +1,157 @@
+/*
+ * Evidence from elsewhere: callbacks, status queries, and what the death of a
+ * worker leaves behind. It is taken from anyone at any time, once, keyed by
+ * payment and attempt (rule S10).
+ */
+#include "consumer/flow_priv.h"
+
+#include "common/must.h"
+
+#include <string.h>
+
+/* Whether money may come twice: this payment is paid, and another receipt, or
+   an attempt other than the one that paid, is or was on its way. */
+static bool doubtful(const struct step *s)
+{
+    const struct payment *p = s->was;
+
+    if (p->state == PAYMENT_SUCCEEDED)
+        return *p->receipt && *s->e->money.receipt &&
+               strcmp(p->receipt, s->e->money.receipt) != 0;
+    return step_in_the_air(p) && p->attempt != s->e->attempt;
+}
+
+static void paid(struct step *s, enum evidence evidence)
+{
+    struct payment *p = s->p;
+    bool news = p->state != PAYMENT_SUCCEEDED;
+
+    if (doubtful(s))
+        s->actions[FLOW_DO_ALARM_DOUBLE] = true;
+    if (!news && (*p->receipt || !*s->e->money.receipt))
+        return;
+    step_verdict(s, evidence);
+    text_copy(p->receipt, sizeof(p->receipt), s->e->money.receipt);
+    p->paid_at = s->e->money.paid_at;
+    step_finish(s, PAYMENT_SUCCEEDED);
+}
+
+static void callback_failed(struct step *s)
+{
+    step_verdict(s, EVIDENCE_CALLBACK);
+    step_finish(s, PAYMENT_FAILED);
+}
+
+/* Probably never shown: a query has to say the same before another push. */
+static void callback_prove(struct step *s)
+{
+    step_verdict(s, EVIDENCE_CALLBACK);
+    if (*s->p->checkout_id)
+        step_spend(s, WAIT_PROOF, step_not_before(s, step_busy_phone(s)));
+    else
+        step_unknown(s);
+}
+
+static void callback_soft(struct step *s)
+{
+    if (s->p->state == PAYMENT_UNKNOWN || s->p->state == PAYMENT_UNRESOLVED)
+        return;
+    step_verdict(s, EVIDENCE_CALLBACK);
+    step_unknown(s);
+}
+
+void flow_callback(struct step *s)
+{
+    static const handler_fn by_kind[] = {
+        [VERDICT_FAILED] = callback_failed,
+        [VERDICT_PROVE] = callback_prove,
+        [VERDICT_SOFT] = callback_soft,
+    };
+    enum verdict_kind kind = s->e->verdict.kind;
+
+    if (kind == VERDICT_PAID) {
+        paid(s, EVIDENCE_CALLBACK);
+        return;
+    }
+    must(kind < ARRAY_LEN(by_kind) && by_kind[kind]);
+    if (s->e->attempt != s->p->attempt)
+        return;
+    if (step_undecided(s->p)) {
+        step_bind_ids(s);
+        if (s->e->verdict.stop_line)
+            s->actions[FLOW_DO_STOP_LINE] = true;
+        by_kind[kind](s);
+    } else if (s->p->state == PAYMENT_WAITING && s->p->waits != WAIT_PROOF &&
+               kind == VERDICT_FAILED) {
+        callback_failed(s); /* it had reached the customer after all */
+    }
+}
+
+/* Two queries that agree, far enough apart, on a push that is old enough. */
+static void query_failure(struct step *s)
+{
+    struct payment *p = s->p;
+    const struct verdict *v = &s->e->verdict;
+
+    if (strcmp(p->query_code, v->code) != 0) {
+        text_copy(p->query_code, sizeof(p->query_code), v->code);
+        p->query_code_at = s->now_at;
+        s->rewrite = true;
+        return;
+    }
+    if (s->now_at - p->query_code_at < s->policy->query_agree_gap_us ||
+        s->now_at - p->pushed_at < s->policy->query_agree_age_us)
+        return;
+    step_verdict(s, EVIDENCE_QUERY);
+    step_finish(s, PAYMENT_FAILED);
+}
+
+static void query_soft(struct step *s)
+{
+    bool proof = s->p->state == PAYMENT_WAITING && s->p->waits == WAIT_PROOF;
+
+    /* it may have been asked before the callback came: hence the pause */
+    if (proof && strcmp(s->e->verdict.code, s->p->code) == 0)
+        step_wait(s, WAIT_RETRY, step_not_before(s, s->now_at));
+    else if (!proof && step_undecided(s->p))
+        query_failure(s);
+}
+
+void flow_query(struct step *s)
+{
+    if (s->e->verdict.kind == VERDICT_PAID) {
+        paid(s, EVIDENCE_QUERY);
+        return;
+    }
+    if (s->e->attempt != s->p->attempt)
+        return;
+    if (s->e->verdict.kind == VERDICT_SOFT)
+        query_soft(s);
+}
+
+/* --- the death of a worker --- */
+
+/* Only while it is that worker's: what it ended itself left its recorder. */
+void flow_never_began(struct step *s)
+{
+    if (!step_open_push(s->p) || s->p->owner != s->e->owner)
+        return;
+    step_result(s, RESULT_NONE, EVIDENCE_NONE, "", "");
+    step_unsent(s, s->now_at);
+}
+
+void flow_orphan(struct step *s)
+{
+    if (s->p->state != PAYMENT_SENDING || s->p->owner != s->e->owner)
+        return;
+    step_result(s, RESULT_LOST, EVIDENCE_NONE, "worker_died",
+                "its worker died during the push");
+    step_unknown(s);
+}
+
+/* Nobody on its host will find out more: other evidence has to. */
+void flow_no_trace(struct step *s)
+{
+    s->rewrite = s->p->owner != 0;
+    s->p->owner = 0;
+}

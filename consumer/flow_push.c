@@ -1,0 +1,113 @@
+/*
+ * The end of a push, as its own worker saw it: proven not sent, lost, or
+ * answered. One function per verdict.
+ */
+#include "consumer/flow_priv.h"
+
+#include "common/must.h"
+
+void flow_not_sent(struct step *s)
+{
+    if (!step_open_push(s->p))
+        return;
+    step_result(s, s->e->unreachable ? RESULT_UNREACHABLE : RESULT_NONE,
+                EVIDENCE_ANSWER, s->e->unreachable ? "unreachable" : "",
+                s->e->unreachable ? s->e->why.text : "");
+    step_unsent(s, s->e->unreachable ? step_backoff(s) : s->now_at);
+}
+
+/* Whether this end of a push is news: also to one that was taken over from a
+   worker that was not dead. */
+static bool unended(const struct payment *p)
+{
+    return p->state == PAYMENT_SENDING ||
+           (p->state == PAYMENT_UNKNOWN && p->owner);
+}
+
+/* Its mark in the recorder goes when this is written. Without an owner nobody
+   asks the recorder, whose silence would mean "never begun". A new version, so
+   that no write on an older view of the row brings the owner back. */
+static void end_unknown(struct step *s)
+{
+    step_unknown(s);
+    s->p->owner = 0;
+}
+
+void flow_lost(struct step *s)
+{
+    if (!unended(s->p))
+        return;
+    step_result(s, RESULT_LOST, EVIDENCE_ANSWER, "lost_answer", s->e->why.text);
+    end_unknown(s);
+}
+
+static void answer_accepted(struct step *s)
+{
+    step_bind_ids(s);
+    step_result(s, RESULT_NONE, EVIDENCE_ANSWER, "", "");
+    step_move(s, PAYMENT_PROMPTED);
+    s->p->owner = 0;
+    s->p->queries = 0;
+    s->p->auth_refused = 0;
+    s->p->next_action_at =
+        MIN(step_next_query(s), s->p->pushed_at + s->policy->prompt_timeout_us);
+}
+
+static void answer_ambiguous(struct step *s)
+{
+    step_bind_ids(s);
+    if (!unended(s->p))
+        return;
+    step_verdict(s, EVIDENCE_ANSWER);
+    end_unknown(s);
+}
+
+static void answer_failed(struct step *s)
+{
+    step_verdict(s, EVIDENCE_ANSWER);
+    step_finish(s, PAYMENT_FAILED);
+}
+
+/* Refused at the gateway (S13): again at once, with the fresh token that the
+   gate gets; a second refusal in a row waits like any other trouble. */
+static void answer_auth(struct step *s)
+{
+    step_verdict(s, EVIDENCE_ANSWER);
+    s->p->auth_refused++;
+    step_unsent(s, s->p->auth_refused > 1 ? step_backoff(s) : s->now_at);
+}
+
+static void answer_throttled(struct step *s)
+{
+    int64_t asked_us = MAX(s->e->verdict.retry_after_s, 0) * US_PER_S;
+
+    step_verdict(s, EVIDENCE_ANSWER);
+    step_unsent(s, MAX(step_backoff(s), s->now_at + asked_us));
+}
+
+static void answer_locked(struct step *s)
+{
+    step_verdict(s, EVIDENCE_ANSWER);
+    step_unsent(s, step_busy_phone(s));
+}
+
+void flow_answer(struct step *s)
+{
+    static const handler_fn by_kind[] = {
+        [VERDICT_AMBIGUOUS] = answer_ambiguous,
+        [VERDICT_ACCEPTED] = answer_accepted,
+        [VERDICT_FAILED] = answer_failed,
+        [VERDICT_AUTH] = answer_auth,
+        [VERDICT_THROTTLED] = answer_throttled,
+        [VERDICT_LOCKED] = answer_locked,
+    };
+
+    must(s->e->verdict.kind < ARRAY_LEN(by_kind));
+    if (s->e->verdict.stop_line)
+        s->actions[FLOW_DO_STOP_LINE] = true;
+    if (step_open_push(s->p))
+        by_kind[s->e->verdict.kind](s);
+    else
+        step_bind_ids(
+            s); /* a callback was faster; its id is still worth having */
+}

@@ -1,0 +1,461 @@
+/*
+ * Pushes and queries. Each comes from a slab of `struct gate_call`, waits in a
+ * list for its token and a free slot, goes out through common/call, and ends
+ * exactly once through its done callback, always from the loop.
+ *
+ * The line between "proven not sent" and "unknown" is before_push(): it runs
+ * just before the first byte and either refuses (not sent) or marks the flight
+ * recorder and lets go. What happens after it is unknown until an answer says
+ * otherwise.
+ */
+#include "consumer/gate.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/must.h"
+#include "common/sign.h"
+#include "consumer/gate_priv.h"
+#include "consumer/recorder.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BODY_MAX 8192
+#define QUERY_TIMEOUT_MS 20000
+/* Queries that may be open or wait for a token: this part of the slots. They
+   take none from the pushes. */
+#define QUERY_SHARE 4
+#define QUERIES_MIN 16
+#define SPARE_CALLS 8 /* for tokens */
+#define QUERY_LEASE_US (20 * US_PER_S)
+
+struct gate_call {
+    struct list node; /* in free, waiting or ended */
+    struct gate *gate;
+    struct uuid payment;
+    int attempt;
+    int64_t msisdn, amount;
+    const struct shortcode *to;
+    char reference[REFERENCE_MAX + 1], description[DESCRIPTION_MAX + 1];
+    char checkout_id[CHECKOUT_ID_MAX + 1]; /* of a query */
+    bool query;
+    int64_t lease_end_us, began_us;
+    int token_version;
+    const char *refused; /* why before_push() said no, or NULL */
+    struct gate_result result;
+    gate_done_fn done;
+    void *arg;
+};
+
+struct gate {
+    struct loop *loop;
+    const struct config *cfg;
+    struct gate_spec spec;
+    struct calls *calls;
+    struct tokens *tokens;
+    struct gate_call *slab;
+    struct list free, waiting, ended;
+    size_t slots; /* pushes that may be out at once           */
+    size_t queries_max;
+    size_t pushes;  /* given to call_start(), not ended      */
+    size_t queries; /* taken from the slab, also those that wait */
+    size_t open;    /* everything taken from the slab        */
+    struct buf body, url;
+    struct loop_timer leases; /* looks for leases that ran out  */
+};
+
+/* --- the two requests --- */
+
+static void add_password(struct buf *b, const struct shortcode *sc,
+                         const char *stamp)
+{
+    char plain[SECRET_MAX + 64];
+    int n = snprintf(plain, sizeof(plain), "%lld%s%s", (long long)sc->shortcode,
+                     sc->passkey, stamp);
+
+    must(n > 0 && (size_t)n < sizeof(plain));
+    sign_base64(b, plain, (size_t)n);
+    sign_wipe(plain, sizeof(plain));
+}
+
+static void write_head(struct gate *g, const struct gate_call *c)
+{
+    char stamp[15];
+
+    clock_format_eat(clock_wall_at(), stamp);
+    buf_reset(&g->body);
+    buf_addf(&g->body, "{\"BusinessShortCode\":\"%lld\",\"Password\":\"",
+             (long long)c->to->shortcode);
+    add_password(&g->body, c->to, stamp);
+    buf_addf(&g->body, "\",\"Timestamp\":\"%s\"", stamp);
+}
+
+/* The request of M-Pesa Express; every text is of a harmless alphabet. */
+static void write_push(struct gate *g, const struct gate_call *c)
+{
+    char mac[CALLBACK_MAC_SIZE], id[UUID_TEXT_SIZE];
+
+    uuid_format(&c->payment, id);
+    sign_callback(g->cfg->callbacks_mac_key, &c->payment, c->attempt, mac);
+    write_head(g, c);
+    buf_addf(&g->body,
+             ",\"TransactionType\":\"%s\",\"Amount\":\"%lld\","
+             "\"PartyA\":\"%lld\",\"PartyB\":\"%lld\",\"PhoneNumber\":\"%lld\"",
+             c->to->transaction_type, (long long)c->amount,
+             (long long)c->msisdn, (long long)c->to->party_b,
+             (long long)c->msisdn);
+    buf_addf(&g->body,
+             ",\"CallBackURL\":\"%s/callbacks/%s/%d/%s\","
+             "\"AccountReference\":\"%s\",\"TransactionDesc\":\"%s\"}",
+             g->cfg->callbacks_base_url, id, c->attempt, mac, c->reference,
+             c->description);
+}
+
+static void write_query(struct gate *g, const struct gate_call *c)
+{
+    write_head(g, c);
+    buf_addf(&g->body, ",\"CheckoutRequestID\":\"%s\"}", c->checkout_id);
+}
+
+/* --- a call's way --- */
+
+static void end_call(struct gate_call *c)
+{
+    list_remove(&c->node);
+    list_append(&c->gate->ended, &c->node);
+}
+
+static void end_unsent(struct gate_call *c, const char *why, bool unreachable)
+{
+    c->result = (struct gate_result){
+        .end = GATE_NOT_SENT,
+        .unreachable = unreachable,
+        .slot = -1,
+        .took_us = clock_now_us() - c->began_us,
+    };
+    err_set(&c->result.why, ERR_UNAVAILABLE, "%s", why);
+    end_call(c);
+}
+
+/* Rule S7. Runs on the connection, just before the first byte. */
+static bool before_push(void *arg)
+{
+    struct gate_call *c = arg;
+    struct gate *g = c->gate;
+
+    if (clock_now_us() >= c->lease_end_us) {
+        c->refused = "claim's lease was over";
+        return false;
+    }
+    if (!g->spec.allowed(g->spec.arg)) {
+        c->refused = "this worker no longer trusts its claim";
+        return false;
+    }
+    if (!g->spec.recorder)
+        return true;
+    c->result.slot = recorder_begin(g->spec.recorder, &c->payment, c->attempt);
+    if (c->result.slot >= 0)
+        return true;
+    c->refused = "flight recorder is full";
+    return false;
+}
+
+static void note_answer(struct gate_call *c)
+{
+    const struct verdict *v = &c->result.verdict;
+
+    if (c->result.slot >= 0)
+        recorder_answer(c->gate->spec.recorder, c->result.slot,
+                        verdict_name(v->kind), v->checkout_id, v->merchant_id,
+                        v->code);
+    if (v->kind == VERDICT_AUTH)
+        token_refused(tokens_of(c->gate->tokens, c->to), c->token_version);
+}
+
+static void read_answer(struct gate_call *c, const struct call_result *r)
+{
+    struct verdict_answer answer = {
+        .status = r->status,
+        .content_type = r->content_type,
+        .body = r->body,
+        .len = r->len,
+        .retry_after_s = r->retry_after_s,
+    };
+    struct verdict *v = &c->result.verdict;
+
+    if (!c->query) {
+        verdict_push(&answer, v);
+        return;
+    }
+    verdict_query(&answer, v);
+    if (*v->checkout_id && strcmp(v->checkout_id, c->checkout_id) != 0)
+        v->kind = VERDICT_PENDING; /* it speaks of another push */
+}
+
+static void count_end(const struct gate_call *c)
+{
+    static const enum metric by_end[] = {
+        [GATE_NOT_SENT] = M_PUSH_NOT_SENT,
+        [GATE_ANSWER] = M_PUSH_ANSWERED,
+        [GATE_LOST] = M_PUSH_LOST,
+    };
+
+    if (c->query) {
+        metric_add(M_QUERIES, 1);
+        return;
+    }
+    metric_add(by_end[c->result.end], 1);
+    metric_observe_us(M_PUSH_SECONDS, c->result.took_us);
+}
+
+static void call_done(void *arg, const struct call_result *r)
+{
+    static const enum gate_end ends[] = {
+        [CALL_NOT_SENT] = GATE_NOT_SENT,
+        [CALL_ANSWERED] = GATE_ANSWER,
+        [CALL_LOST] = GATE_LOST,
+    };
+    struct gate_call *c = arg;
+
+    if (!c->query)
+        c->gate->pushes--;
+    c->result.end = ends[r->end];
+    c->result.took_us = r->took_us;
+    c->result.unreachable = r->unreachable;
+    if (r->end == CALL_ANSWERED) {
+        read_answer(c, r);
+        note_answer(c);
+    } else {
+        c->result.why = r->err;
+        if (c->refused)
+            err_set(&c->result.why, ERR_UNAVAILABLE, "%s", c->refused);
+    }
+    /* a mark of a call that was not sent cannot be: before_push() said no */
+    must(c->result.end != GATE_NOT_SENT || c->result.slot < 0);
+    end_call(c);
+}
+
+static void start(struct gate_call *c, struct token *t)
+{
+    struct gate *g = c->gate;
+    char authorization[TOKEN_MAX + 32];
+    const char *headers[] = {authorization, "Content-Type: application/json"};
+    struct call_request req = {
+        .headers = headers,
+        .headers_n = ARRAY_LEN(headers),
+        .once = !c->query,
+        .before = c->query ? NULL : before_push,
+        .total_timeout_ms = c->query ? QUERY_TIMEOUT_MS : 0,
+        .done = call_done,
+        .arg = c,
+    };
+    struct err err;
+
+    snprintf(authorization, sizeof(authorization), "Authorization: Bearer %s",
+             t->value);
+    c->token_version = t->version;
+    if (c->query)
+        write_query(g, c);
+    else
+        write_push(g, c);
+    buf_reset(&g->url);
+    buf_addf(&g->url, "%s/mpesa/%s", c->to->base_url,
+             c->query ? "stkpushquery/v1/query" : "stkpush/v1/processrequest");
+    must(!g->body.failed && !g->url.failed);
+    req.url = g->url.data;
+    req.body = g->body.data;
+    req.body_len = g->body.len;
+    list_remove(&c->node);
+    if (call_start(g->calls, &req, &err)) {
+        end_unsent(c, err.text, false);
+        return;
+    }
+    if (!c->query)
+        g->pushes++;
+}
+
+/* Queries had theirs when they were taken: gate_can_query(). */
+static bool has_slot(const struct gate *g, const struct gate_call *c)
+{
+    return c->query || g->pushes < g->slots;
+}
+
+/* Starts what can be started and ends what may no longer be sent. */
+static void serve_waiting(struct gate *g)
+{
+    struct list *at = g->waiting.next;
+    int64_t now = clock_now_us();
+
+    while (at != &g->waiting) {
+        struct gate_call *c = container_of(at, struct gate_call, node);
+        struct token *t = tokens_of(g->tokens, c->to);
+
+        at = at->next;
+        if (now >= c->lease_end_us)
+            end_unsent(
+                c, token_good(t) ? "claim's lease was over" : "no access token",
+                !token_good(t));
+        else if (token_good(t) && has_slot(g, c))
+            start(c, t);
+    }
+}
+
+static bool gate_room(void *arg)
+{
+    struct gate *g = arg;
+    struct list *n;
+
+    if (!list_empty(&g->waiting))
+        serve_waiting(g);
+    while ((n = list_shift(&g->ended))) {
+        struct gate_call *c = container_of(n, struct gate_call, node);
+
+        count_end(c);
+        c->done(c->arg, &c->result);
+        g->open--;
+        g->queries -= c->query;
+        list_append(&g->free, &c->node);
+    }
+    metric_set(M_PUSHES_OPEN, (int64_t)g->pushes);
+    return !list_empty(&g->ended);
+}
+
+/* Leases end without an event; once a second is soon enough to say so. */
+static void look_at_leases(void *arg)
+{
+    struct gate *g = arg;
+
+    timer_set(g->loop, &g->leases, clock_now_us() + US_PER_S);
+}
+
+static void on_token(void *arg)
+{
+    (void)arg; /* the room looks at the waiting calls in this very turn */
+}
+
+struct gate *gate_new(struct loop *loop, const struct config *cfg,
+                      const struct gate_spec *spec)
+{
+    struct gate *g = NEW(struct gate);
+    struct calls_spec calls;
+    size_t n;
+
+    g->loop = loop;
+    g->cfg = cfg;
+    g->spec = *spec;
+    g->slots = (size_t)cfg->worker_slots;
+    g->queries_max = MAX(g->slots / QUERY_SHARE, QUERIES_MIN);
+    calls = (struct calls_spec){
+        .slots_max = g->slots + g->queries_max + SPARE_CALLS,
+        .connect_timeout_ms = cfg->gate_connect_timeout_ms,
+        .total_timeout_ms = cfg->gate_total_timeout_ms,
+        .idle_connection_s = cfg->gate_idle_connection_s,
+        .answer_bytes_max = (size_t)cfg->gate_answer_bytes_max,
+        .ca_file = cfg->gate_ca_file,
+    };
+    g->calls = calls_new(loop, &calls);
+    list_init(&g->free);
+    list_init(&g->waiting);
+    list_init(&g->ended);
+    n = gate_capacity(cfg);
+    g->slab = must_alloc(n, sizeof(*g->slab));
+    for (size_t i = 0; i < n; i++) {
+        g->slab[i].gate = g;
+        list_append(&g->free, &g->slab[i].node);
+    }
+    buf_init(&g->body, BODY_MAX);
+    buf_init(&g->url, GATE_URL_MAX);
+    g->tokens = tokens_new(loop, cfg, g->calls, on_token, g);
+    timer_init(&g->leases, look_at_leases, g);
+    look_at_leases(g);
+    loop_add_room(loop, gate_room, g);
+    return g;
+}
+
+void gate_free(struct gate *g)
+{
+    if (!g)
+        return;
+    timer_cancel(g->loop, &g->leases);
+    calls_free(g->calls);
+    tokens_free(g->tokens);
+    buf_done(&g->body);
+    buf_done(&g->url);
+    free(g->slab);
+    free(g);
+}
+
+size_t gate_capacity(const struct config *cfg)
+{
+    size_t slots = (size_t)cfg->worker_slots;
+
+    return slots + (size_t)cfg->worker_ahead + (size_t)cfg->worker_batch_max +
+           MAX(slots / QUERY_SHARE, QUERIES_MIN);
+}
+
+size_t gate_pushes(const struct gate *g)
+{
+    return g->open - g->queries;
+}
+
+size_t gate_open(const struct gate *g)
+{
+    return g->open;
+}
+
+static void take(struct gate *g, const struct payment *p, bool query,
+                 int64_t lease_us, gate_done_fn done, void *arg)
+{
+    struct list *n = list_shift(&g->free);
+    struct gate_call *c;
+
+    must(n); /* callers keep to gate_capacity() and gate_can_query() */
+    c = container_of(n, struct gate_call, node);
+    c->query = query;
+    c->payment = p->req.id;
+    c->attempt = p->attempt;
+    c->msisdn = p->req.msisdn;
+    c->amount = p->req.amount;
+    c->to = config_shortcode(g->cfg, p->req.shortcode);
+    text_copy(c->reference, sizeof(c->reference), p->req.reference);
+    text_copy(c->description, sizeof(c->description), p->req.description);
+    text_copy(c->checkout_id, sizeof(c->checkout_id), p->checkout_id);
+    c->began_us = clock_now_us();
+    c->lease_end_us = c->began_us + lease_us;
+    c->refused = NULL;
+    c->result = (struct gate_result){.slot = -1};
+    c->done = done;
+    c->arg = arg;
+    g->open++;
+    g->queries += query;
+    if (c->to)
+        list_append(&g->waiting, &c->node);
+    else
+        end_unsent(c, "shortcode is not in the configuration", true);
+}
+
+void gate_push(struct gate *g, const struct payment *p, int64_t lease_us,
+               gate_done_fn done, void *arg)
+{
+    must(p->state == PAYMENT_SENDING && p->attempt > 0);
+    take(g, p, false, lease_us, done, arg);
+}
+
+bool gate_can_query(const struct gate *g)
+{
+    return g->queries < g->queries_max && !list_empty(&g->free);
+}
+
+void gate_query(struct gate *g, const struct payment *p, gate_done_fn done,
+                void *arg)
+{
+    must(*p->checkout_id && gate_can_query(g));
+    take(g, p, true, QUERY_LEASE_US, done, arg);
+}
+
+size_t gate_health(const struct gate *g, struct health *rows, size_t max)
+{
+    return tokens_health(g->tokens, rows, max);
+}

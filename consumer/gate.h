@@ -1,0 +1,82 @@
+/*
+ * The gate to Daraja: pushes and status queries over common/call, with tokens.
+ * A push ends exactly once as NOT_SENT (proven), ANSWER or LOST. Just before
+ * its first byte goes out the gate checks that the claim's lease still holds
+ * and that `allowed` says yes (rule S7), and marks the flight recorder (S9).
+ *
+ * One token per consumer key and process: refreshed ahead of expiry, one
+ * request in flight, backed off while the endpoint fails. A token that an
+ * answer refuses is fetched anew, once. A push waits for its token as long as
+ * its lease holds.
+ */
+#ifndef FOLENI_CONSUMER_GATE_H
+#define FOLENI_CONSUMER_GATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/app.h"
+#include "common/config.h"
+#include "common/err.h"
+#include "common/payment.h"
+#include "consumer/verdict.h"
+
+struct gate;
+struct recorder;
+
+enum gate_end { GATE_NOT_SENT, GATE_ANSWER, GATE_LOST };
+
+struct gate_result {
+    enum gate_end end;
+    struct verdict verdict; /* ANSWER                                      */
+    struct err why;         /* NOT_SENT, LOST                              */
+    bool unreachable;       /* NOT_SENT: name, connect, TLS, token         */
+    int slot;               /* of the recorder, -1 = none: free it when the
+                               outcome is stored                           */
+    int64_t took_us;
+};
+
+/** Once per call, on the loop, never inside gate_push() or gate_query(). */
+typedef void (*gate_done_fn)(void *arg, const struct gate_result *result);
+
+struct gate_spec {
+    struct recorder *recorder; /* NULL = switched off                      */
+    /** Whether pushes may go out now (heartbeat trusted, not stopping). */
+    bool (*allowed)(void *arg);
+    void *arg;
+};
+
+struct gate *gate_new(struct loop *loop, const struct config *cfg,
+                      const struct gate_spec *spec);
+void gate_free(struct gate *gate);
+
+/** Pushes that are open or wait for a slot or a token. A caller keeps them to
+ *  slots and worker.ahead, and a batch more at the very most. */
+size_t gate_pushes(const struct gate *gate);
+
+/** Most calls that a gate of these settings holds: slots, ahead, a batch of
+ *  retries, queries. The recorder has as many slots. */
+size_t gate_capacity(const struct config *cfg);
+
+/** Calls that are open or wait for a token. */
+size_t gate_open(const struct gate *gate);
+
+/**
+ * Pushes attempt p->attempt of @p p, which is committed as `sending`.
+ *
+ * @param lease_us  How long from now its first byte may go out.
+ */
+void gate_push(struct gate *gate, const struct payment *p, int64_t lease_us,
+               gate_done_fn done, void *arg);
+
+/** Whether another query fits; where not, the next due time asks again. */
+bool gate_can_query(const struct gate *gate);
+
+/** Asks what became of p->checkout_id; idempotent, so no recorder. */
+void gate_query(struct gate *gate, const struct payment *p, gate_done_fn done,
+                void *arg);
+
+/** For /health: one row per consumer key. */
+size_t gate_health(const struct gate *gate, struct health *rows, size_t max);
+
+#endif

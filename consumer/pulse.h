@@ -1,0 +1,65 @@
+/*
+ * The life of this worker and the death of others. On a connection of its own
+ * (a lock wait elsewhere cannot fake a death) it registers the incarnation,
+ * beats every worker.heartbeat_ms, and looks for incarnations whose heartbeat
+ * is older than worker.heartbeat_dead_ms (rule S6; after a restart of Postgres
+ * everyone has that time anew). What it finds it hands to the driver; it
+ * changes no payment itself.
+ */
+#ifndef FOLENI_CONSUMER_PULSE_H
+#define FOLENI_CONSUMER_PULSE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/loop.h"
+#include "common/payment.h"
+
+struct pulse;
+
+/** A worker incarnation that is dead and has not been settled. */
+struct dead_worker {
+    int64_t incarnation;
+    char host[65], boot[40], recorder[1025];
+    bool here;      /* on this host and this boot: its recorder may tell      */
+    bool forgotten; /* dead for payments.unresolved_after_ms: no process of
+                       its host came to read its recorder                */
+};
+
+struct pulse_spec {
+    const char *recorder; /* path of this incarnation's file, "" = none */
+    /** Registered: from now on claims are of this incarnation. */
+    void (*on_born)(void *arg, int64_t incarnation);
+    /**
+     * A dead worker's payments in `sending`, and when it was here those in
+     * `unknown` that it still owns; at most worker.batch_max of them. @p n 0 =
+     * nothing of it is left.
+     */
+    void (*on_orphans)(void *arg, const struct dead_worker *dead,
+                       const struct payment *rows, size_t n);
+    /** Others declared this incarnation dead and settled its rows: end. */
+    void (*on_declared_dead)(void *arg);
+    void *arg;
+};
+
+struct pulse *pulse_new(struct loop *loop, const struct config *cfg,
+                        const struct pulse_spec *spec);
+void pulse_free(struct pulse *pulse);
+
+/** Whether the last confirmed heartbeat is younger than trust (rule S7). */
+bool pulse_trusted(const struct pulse *pulse);
+
+/** 0 until registered. */
+int64_t pulse_incarnation(const struct pulse *pulse);
+
+/** Looks for orphans now: a dead worker's recorder was found on this host. */
+void pulse_look(struct pulse *pulse);
+
+/** Says that nothing of @p incarnation is open: it is not looked at again. */
+void pulse_settled(struct pulse *pulse, int64_t incarnation);
+
+/** Ends this incarnation: all its rows are settled. Beats no more. */
+void pulse_leave(struct pulse *pulse, void (*done)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,174 @@
+/*
+ * The ledger's statements: claim, look, step, told, due, orphans. Each is
+ * batched, sent as one unit (one transaction, one round trip) and answered in
+ * order on the loop. The store writes what the flow decided and says what the
+ * database knew; it decides nothing itself but the claim's verdict, which only
+ * the database can know.
+ *
+ * Rows are read by common/payment_row.h.
+ *
+ * Every statement may be sent again after an answer was lost: it acts on ids
+ * and versions, never on "now it must be so".
+ */
+#ifndef FOLENI_CONSUMER_STORE_H
+#define FOLENI_CONSUMER_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/kafka.h"
+#include "common/payment.h"
+#include "common/pg.h"
+#include "consumer/flow.h"
+
+struct store;
+
+/**
+ * @param on_state  Connected (true) or lost; nothing is sent while lost.
+ *                  `statements` fail with ERR_UNAVAILABLE then.
+ */
+struct store *store_new(struct loop *loop, const struct config *cfg,
+                        void (*on_state)(void *arg, bool up), void *arg);
+void store_free(struct store *store);
+
+bool store_up(const struct store *store, char *note, size_t size);
+int64_t store_latency_us(const struct store *store);
+
+/** Units that have not ended yet. */
+size_t store_busy(const struct store *store);
+
+/** From now on claims and retries are this incarnation's. */
+void store_set_owner(struct store *store, int64_t incarnation);
+
+/* --- claim --- */
+
+/** One record that is to become a payment. */
+struct claim_row {
+    struct request req;
+    enum topic topic; /* HIGH, NORMAL, LOW */
+    int32_t partition;
+    int64_t offset;
+    int64_t deadline_at; /* payment_deadline() */
+
+    /* the answer: */
+    enum claim_verdict verdict;
+    struct payment payment; /* GO, OWN, WAIT, LATE: the row as it is now   */
+    int64_t lease_us;       /* GO, OWN: how long its push is allowed       */
+};
+
+/**
+ * @p err NULL: every row has its verdict and the positions are in `intake`.
+ * ERR_UNSURE, ERR_UNAVAILABLE, ERR_CONFLICT: claim the same rows again, nothing
+ * may be pushed. ERR_INPUT: one of the rows cannot be written; claim them one
+ * by one to find it.
+ */
+typedef void (*store_claim_fn)(void *arg, const struct err *err);
+
+/**
+ * Claims @p rows (no id twice) and moves `intake` to @p positions (next
+ * offsets; never backwards) with the last of them; both are borrowed until
+ * done. What may go is committed first when there is other work, so `intake`
+ * may lag behind the claim but never runs ahead of it.
+ *
+ * GO takes the phone: attempt 1 in `sending`, owned by this incarnation. WAIT:
+ * phone held, or an equal amount to the same phone and shortcode within
+ * payments.same_amount_gap_ms. LATE: deadline_at passed. Rows are written in
+ * the order of MSISDN, so that batches of several workers never deadlock.
+ *
+ * lease_us = min(deadline, worker.lease_ms) from the database's now().
+ */
+void store_claim(struct store *store, struct claim_row *rows, size_t n,
+                 const struct kafka_position *positions, size_t positions_n,
+                 store_claim_fn done, void *arg);
+
+/* --- look --- */
+
+/** Rows found, in no order; ids that are not known are missing. */
+typedef void (*store_rows_fn)(void *arg, const struct payment *rows, size_t n,
+                              int64_t db_now_at, const struct err *err);
+
+/** Reads payments by id. */
+void store_look(struct store *store, const struct uuid *ids, size_t n,
+                store_rows_fn done, void *arg);
+
+/* --- step: the one mover --- */
+
+/** One decision of the flow. */
+struct step_row {
+    const struct payment *seen; /* only id and version are used         */
+    const struct payment *next; /* written whole, fenced on seen's version */
+    enum flow_event_kind cause; /* for the timeline                     */
+    bool takes_phone;           /* an attempt: waiting → sending        */
+    bool wakes_phone;           /* the phone became free                */
+
+    /* the answer: */
+    enum step_end {
+        STEP_WRITTEN,
+        STEP_STALE,     /* another version is there: look again         */
+        STEP_PHONE_BUSY /* takes_phone and the phone is held, or equal amount */
+    } end;
+    int64_t lease_us; /* takes_phone and written                        */
+};
+
+/** @p err as for a claim; db_now_at as of the transaction. */
+typedef void (*store_step_fn)(void *arg, int64_t db_now_at,
+                              const struct err *err);
+
+/**
+ * Writes @p rows (no id twice; borrowed until done), appends the timeline where
+ * the version changed, and wakes exactly one waiter (priority, then age) of
+ * each phone that became free, in one transaction; those that take a phone
+ * follow in a second one. A row that only moves next_action_at keeps its
+ * version. What is refused as one batch is written row by row; a row that is
+ * refused alone ends as STEP_STALE and is logged.
+ */
+void store_step(struct store *store, struct step_row *rows, size_t n,
+                store_step_fn done, void *arg);
+
+/* --- told --- */
+
+struct told_row {
+    struct uuid payment;
+    int version;
+};
+
+typedef void (*store_done_fn)(void *arg, const struct err *err);
+
+/**
+ * Notes that these versions are on the status topic. A final payment whose
+ * last version is told has nothing left to do (next_action_at = null).
+ */
+void store_told(struct store *store, const struct told_row *rows, size_t n,
+                store_done_fn done, void *arg);
+
+/* --- due --- */
+
+/**
+ * Takes up to @p max due rows (next_action_at <= now) by moving their time
+ * forward by @p hold_us: nobody else gets them meanwhile. Rows that wait for a
+ * push are left alone unless their priority is in @p pools (a set of
+ * 1 << enum priority bits) or their deadline has passed.
+ */
+void store_due(struct store *store, unsigned pools, size_t max, int64_t hold_us,
+               store_rows_fn done, void *arg);
+
+/* --- intake positions --- */
+
+typedef void (*store_positions_fn)(void *arg,
+                                   const struct kafka_position *positions,
+                                   size_t n, const struct err *err);
+
+/** Fills `offset` from `intake` (KAFKA_BEGINNING where there is no row). */
+void store_positions(struct store *store,
+                     const struct kafka_position *positions, size_t n,
+                     store_positions_fn done, void *arg);
+
+/* --- strays --- */
+
+/** Keeps a callback that could not be applied, byte for byte. */
+void store_stray(struct store *store, const struct uuid *payment, int attempt,
+                 const char *why, const void *body, size_t len,
+                 store_done_fn done, void *arg);
+
+#endif

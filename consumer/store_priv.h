@@ -1,0 +1,88 @@
+/*
+ * What the files of the store share: the statements by name, and operations,
+ * one per call of the face, that live until their unit has ended.
+ */
+#ifndef FOLENI_CONSUMER_STORE_PRIV_H
+#define FOLENI_CONSUMER_STORE_PRIV_H
+
+#include "common/list.h"
+#include "consumer/store.h"
+
+enum store_statement {
+    STORE_NOW,
+    STORE_LAZY,
+    STORE_GO,
+    STORE_WAIT,
+    STORE_INTAKE,
+    STORE_LOOK,
+    STORE_STEP,
+    STORE_TAKE,
+    STORE_STILL,
+    STORE_WAKE,
+    STORE_TOLD,
+    STORE_DUE,
+    STORE_POSITIONS,
+    STORE_STRAY,
+    STORE_STATEMENTS_N
+};
+
+extern const struct pg_statement store_statements[STORE_STATEMENTS_N];
+
+/** Settings of the worker's session, NULL-ended. */
+extern const char *const store_session[];
+
+struct store {
+    struct pg *pg;
+    const struct config *cfg;
+    struct flow_policy policy;
+    int64_t owner;   /* this incarnation, 0 = not known yet */
+    struct list ops; /* that have not ended                 */
+};
+
+/** First member of every operation. */
+struct store_op {
+    struct list node;
+    struct store *store;
+};
+
+/** A zeroed operation of @p size bytes, in the store's list. */
+void *store_op_new(struct store *store, size_t size);
+void store_op_free(struct store_op *op);
+
+/** An array parameter of @p n elements, the i-th put by @p put. */
+#define STORE_PUT(p, type, n, put)       \
+    do {                                 \
+        pg_array((p), (type), (n));      \
+        for (size_t i = 0; i < (n); i++) \
+            put;                         \
+    } while (0)
+
+/**
+ * The row of @p r whose first column is @p id, looked for from @p at on and
+ * round: cheap when ids are asked for in the order of the rows.
+ *
+ * @return Whether it is there; @p at is its row then.
+ */
+bool store_find(const struct pg_result *r, const struct uuid *id, size_t *at);
+
+/** Adds `SELECT now()` to the open unit: its first statement, always. */
+void store_send_now(struct store *store);
+
+/** Spares the open unit the wait for the disk and the standby: for what is done
+ *  again without harm after a crash. */
+void store_send_lazy(struct store *store);
+
+/** What store_send_now() said. */
+int64_t store_now_at(struct pg_result *const *results);
+
+/**
+ * How long a push claimed at @p claimed_at is still allowed, 0 = not at all.
+ * The answer's own way is taken off.
+ */
+int64_t store_lease_us(const struct store *store, const struct payment *p,
+                       int64_t claimed_at, int64_t now_at);
+
+/** Reads PAYMENT_COLUMNS of all rows; the caller frees. NULL for none. */
+struct payment *store_read_rows(const struct pg_result *r);
+
+#endif

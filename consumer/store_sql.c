@@ -1,0 +1,234 @@
+/*
+ * The worker's statements. Arrays come in by unnest(): one round trip and one
+ * execution for a whole batch.
+ *
+ * Everything rests on three things: unique indexes (the id, and the phone of
+ * rows that hold it), fences (`version = seen`), and the order in which rows
+ * are locked (MSISDN, then id), without which two workers would deadlock. The
+ * clock is now(), the same for all statements of a unit.
+ *
+ * States and waits stand as literals where a partial index has to match.
+ */
+#include "common/payment_row.h"
+#include "consumer/store_priv.h"
+
+_Static_assert(PAYMENT_SENDING == 1 && PAYMENT_WAITING == 3 &&
+                   PAYMENT_UNRESOLVED == 5 && PAYMENT_SUCCEEDED == 6 &&
+                   PAYMENT_REJECTED == 8 && PAYMENT_DEAD == 11,
+               "numbers in the statements; from 5 on nothing is left to do");
+_Static_assert(WAIT_RETRY == 1 && WAIT_PHONE == 2, "numbers in the statements");
+
+/* Plans are pinned to index look-ups per row: on a table without statistics
+   the planner would join by a sequential scan. A statement that waits for a
+   lock gives up long before the heartbeat of the worker would be doubted. */
+const char *const store_session[] = {
+    "SET plan_cache_mode = force_generic_plan",
+    "SET enable_hashjoin = off",
+    "SET enable_mergejoin = off",
+    "SET enable_seqscan = off",
+    "SET enable_bitmapscan = off",
+    "SET enable_material = off",
+    "SET jit = off",
+    "SET lock_timeout = '5s'",
+    "SET statement_timeout = '20s'",
+    "SET client_connection_check_interval = '500ms'",
+    NULL,
+};
+
+#define US " * interval '1 us'"
+
+static const char lazy_sql[] =
+    "SELECT set_config('synchronous_commit', 'off', true)";
+
+/* --- claim --- */
+
+/* In the select list, unnest() runs in step without the tuplestore per array
+   that it costs in FROM: a quarter of the time for 25 arrays. */
+#define REQUESTS                                                            \
+    "(SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS client, "      \
+    "unnest($3::bytea[]) AS fingerprint, unnest($4::int8[]) AS msisdn, "    \
+    "unnest($5::int4[]) AS amount, unnest($6::int4[]) AS shortcode, "       \
+    "unnest($7::int2[]) AS priority, unnest($8::int2[]) AS ask_again, "     \
+    "unnest($9::text[]) AS reference, unnest($10::text[]) AS description, " \
+    "unnest($11::text[]) AS metadata, "                                     \
+    "unnest($12::timestamptz[]) AS requested_at, "                          \
+    "unnest($13::timestamptz[]) AS expires_at, "                            \
+    "unnest($14::timestamptz[]) AS deadline_at, "                           \
+    "unnest($15::int2[]) AS source_topic, "                                 \
+    "unnest($16::int4[]) AS source_partition, "                             \
+    "unnest($17::int8[]) AS source_offset) AS r "
+#define REQUEST_COLUMNS                                              \
+    "id, client, fingerprint, msisdn, amount, shortcode, priority, " \
+    "ask_again, reference, description, metadata, requested_at, "    \
+    "expires_at, deadline_at, source_topic, source_partition, "      \
+    "source_offset"
+
+/* An equal amount from the same phone to the same shortcode, whose push may
+   have left lately. */
+#define NO_EQUAL_AMOUNT(row, gap_us)                                        \
+    "NOT EXISTS (SELECT 1 FROM payments e WHERE e.msisdn = " row ".msisdn " \
+    "AND e.pushed_at > now() - " gap_us "::int8" US " AND e.amount = " row  \
+    ".amount AND e.shortcode = " row ".shortcode "                          \
+    "AND e.id <> " row ".id) "
+
+#define ALONE NO_EQUAL_AMOUNT("r", "$24")
+
+/* Where intake stands; never backwards. */
+#define MOVE_INTAKE(topics, partitions, offsets, condition)               \
+    "INSERT INTO intake AS i (topic, partition, next_offset) "            \
+    "SELECT * FROM unnest(" topics "::text[], " partitions                \
+    "::int4[], " offsets                                                  \
+    "::int8[]) AS r(topic, partition, next_offset) " condition            \
+    "ORDER BY topic, partition ON CONFLICT (topic, partition) DO UPDATE " \
+    "SET next_offset = excluded.next_offset "                             \
+    "WHERE i.next_offset < excluded.next_offset"
+
+/* Takes the phone and goes; any conflict, on the id or on the phone, inserts
+   nothing. When all $21 rows go, intake moves too. $22 owner, $23 when its push
+   is overdue, $24 two-minute rule. */
+static const char go_sql[] =
+    "WITH go AS (INSERT INTO payments (" REQUEST_COLUMNS ", state, version, "
+    "attempt, spent, owner, holds_phone, pushed_at, next_action_at) "
+    "SELECT r.*, 1, 1, 1, 0, $22::int8, true, now(), now() + $23::int8" US
+    " FROM " REQUESTS "WHERE r.deadline_at > now() AND " ALONE
+    "ORDER BY r.msisdn, r.id ON CONFLICT DO NOTHING RETURNING id), "
+    "moved AS (" MOVE_INTAKE(
+        "$18", "$19", "$20",
+        "WHERE (SELECT count(*) FROM go) = $21::int8 ") ") SELECT id FROM go";
+
+/* The rest waits for its phone or is too late; what neither statement returns
+   is known already. $18 next look at the phone, $19 next try to announce,
+   $20 to $22 the result of what is too late. */
+static const char wait_sql[] =
+    "INSERT INTO payments (" REQUEST_COLUMNS ", state, waits, version, "
+    "attempt, spent, holds_phone, next_action_at, class, code, text) "
+    "SELECT r.*, CASE WHEN l.live THEN 3 ELSE 8 END, "
+    "CASE WHEN l.live THEN 2 ELSE 0 END, 1, 0, 0, false, "
+    "CASE WHEN l.live THEN least(r.deadline_at, now() + $18::int8" US ") "
+    "ELSE now() + $19::int8" US " END, "
+    "CASE WHEN l.live THEN 0 ELSE $20::int2 END, "
+    "CASE WHEN l.live THEN NULL ELSE $21::text END, "
+    "CASE WHEN l.live THEN NULL ELSE $22::text END "
+    "FROM " REQUESTS
+    "CROSS JOIN LATERAL (SELECT r.deadline_at > now() AS live) AS l "
+    "ORDER BY r.msisdn, r.id ON CONFLICT (id) DO NOTHING RETURNING id, state";
+
+static const char intake_sql[] = MOVE_INTAKE("$1", "$2", "$3", "");
+
+/* --- look --- */
+
+static const char look_sql[] =
+    "SELECT " PAYMENT_COLUMNS " FROM unnest($1::uuid[]) AS r(id) "
+    "JOIN payments p ON p.id = r.id";
+
+/* --- step --- */
+
+/* published_version is not among them: store_told() alone moves it. */
+#define STEP_BEGIN                                                        \
+    "WITH w AS (UPDATE payments p SET "                                   \
+    "version = r.version, state = r.state, waits = r.waits, "             \
+    "attempt = r.attempt, spent = r.spent, owner = r.owner, "             \
+    "holds_phone = r.holds_phone, pushed_at = r.pushed_at, "              \
+    "next_action_at = r.next_action_at, updated_at = r.updated_at, "      \
+    "auth_refused = r.auth_refused, queries = r.queries, "                \
+    "query_code = r.query_code, query_code_at = r.query_code_at, "        \
+    "checkout_id = r.checkout_id, merchant_id = r.merchant_id, "          \
+    "class = r.class, evidence = r.evidence, code = r.code, "             \
+    "text = r.text, receipt = r.receipt, paid_at = r.paid_at "            \
+    "FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::int4[]) AS seen, " \
+    "unnest($3::int2[]) AS cause, unnest($4::int4[]) AS version, "        \
+    "unnest($5::int2[]) AS state, unnest($6::int2[]) AS waits, "          \
+    "unnest($7::int4[]) AS attempt, unnest($8::int4[]) AS spent, "        \
+    "unnest($9::int8[]) AS owner, unnest($10::bool[]) AS holds_phone, "   \
+    "unnest($11::timestamptz[]) AS pushed_at, "                           \
+    "unnest($12::timestamptz[]) AS next_action_at, "                      \
+    "unnest($13::timestamptz[]) AS updated_at, "                          \
+    "unnest($14::int2[]) AS auth_refused, "                               \
+    "unnest($15::int2[]) AS queries, "                                    \
+    "unnest($16::text[]) AS query_code, "                                 \
+    "unnest($17::timestamptz[]) AS query_code_at, "                       \
+    "unnest($18::text[]) AS checkout_id, "                                \
+    "unnest($19::text[]) AS merchant_id, unnest($20::int2[]) AS class, "  \
+    "unnest($21::int2[]) AS evidence, unnest($22::text[]) AS code, "      \
+    "unnest($23::text[]) AS text, unnest($24::text[]) AS receipt, "       \
+    "unnest($25::timestamptz[]) AS paid_at) AS r "                        \
+    "WHERE p.id = r.id AND p.version = r.seen "
+#define STEP_END                                                           \
+    "RETURNING p.id, p.version, p.updated_at, p.state, p.waits, "          \
+    "p.attempt, p.code, p.text, r.seen, r.cause), "                        \
+    "t AS (INSERT INTO timeline (payment, version, at, state, waits, "     \
+    "attempt, cause, code, text, worker) "                                 \
+    "SELECT id, version, updated_at, state, waits, attempt, cause, code, " \
+    "text, $26::int8 FROM w WHERE version <> seen) "                       \
+    "SELECT id FROM w"
+
+static const char step_sql[] = STEP_BEGIN STEP_END;
+
+/* The same for a new attempt, which needs the phone. $27 two-minute rule. */
+static const char take_sql[] =
+    STEP_BEGIN "AND NOT EXISTS (SELECT 1 FROM payments h "
+               "WHERE h.msisdn = p.msisdn AND h.holds_phone AND h.id <> p.id) "
+               "AND " NO_EQUAL_AMOUNT("p", "$27") STEP_END;
+
+/* Which rows could have been taken by their version: their phone is busy. */
+static const char still_sql[] =
+    "SELECT p.id FROM unnest($1::uuid[], $2::int4[]) AS r(id, seen) "
+    "JOIN payments p ON p.id = r.id AND p.version = r.seen";
+
+/* One waiter of each phone that is free now. Waiters past their deadline have
+   their own time and would wake nobody after them. Counting keeps the planner
+   from joining all phones that are held. */
+static const char wake_sql[] =
+    "UPDATE payments p SET next_action_at = now() "
+    "FROM unnest($1::int8[]) AS f(msisdn) CROSS JOIN LATERAL ("
+    "SELECT w.id FROM payments w WHERE w.msisdn = f.msisdn AND w.state = 3 "
+    "AND w.waits = 2 AND w.deadline_at > now() "
+    "ORDER BY w.priority, w.created_at LIMIT 1 FOR UPDATE SKIP LOCKED) AS n "
+    "WHERE p.id = n.id AND (SELECT count(*) FROM payments h "
+    "WHERE h.msisdn = f.msisdn AND h.holds_phone) = 0";
+
+/* --- told, due --- */
+
+static const char told_sql[] =
+    "UPDATE payments p SET published_version = r.version, "
+    "next_action_at = CASE WHEN p.state >= 5 AND p.version <= r.version "
+    "THEN NULL ELSE p.next_action_at END "
+    "FROM unnest($1::uuid[], $2::int4[]) AS r(id, version) "
+    "WHERE p.id = r.id AND p.published_version < r.version";
+
+/* $1 most rows, $2 priorities that are pushed here, $3 hold. */
+static const char due_sql[] =
+    "WITH d AS (SELECT p.id FROM payments p WHERE p.next_action_at <= now() "
+    "AND (p.state <> 3 OR p.waits NOT IN (1, 2) "
+    "OR p.priority = ANY ($2::int2[]) OR p.deadline_at <= now()) "
+    "ORDER BY p.next_action_at LIMIT $1::int8 FOR UPDATE SKIP LOCKED) "
+    "UPDATE payments p SET next_action_at = now() + $3::int8" US
+    " FROM d WHERE p.id = d.id RETURNING " PAYMENT_COLUMNS;
+
+/* --- the rest --- */
+
+static const char positions_sql[] =
+    "SELECT r.n, i.next_offset FROM unnest($1::text[], $2::int4[]) "
+    "WITH ORDINALITY AS r(topic, partition, n) "
+    "JOIN intake i ON i.topic = r.topic AND i.partition = r.partition";
+
+static const char stray_sql[] =
+    "INSERT INTO stray_callbacks (payment, attempt, why, body) "
+    "VALUES ($1::uuid, $2::int4, $3::text, $4::bytea)";
+
+const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
+    [STORE_NOW] = {"now", "SELECT now()"},
+    [STORE_LAZY] = {"lazy", lazy_sql},
+    [STORE_GO] = {"go", go_sql},
+    [STORE_WAIT] = {"wait", wait_sql},
+    [STORE_INTAKE] = {"intake", intake_sql},
+    [STORE_LOOK] = {"look", look_sql},
+    [STORE_STEP] = {"step", step_sql},
+    [STORE_TAKE] = {"take", take_sql},
+    [STORE_STILL] = {"still", still_sql},
+    [STORE_WAKE] = {"wake", wake_sql},
+    [STORE_TOLD] = {"told", told_sql},
+    [STORE_DUE] = {"due", due_sql},
+    [STORE_POSITIONS] = {"positions", positions_sql},
+    [STORE_STRAY] = {"stray", stray_sql},
+};
