@@ -1,0 +1,62 @@
+/*
+ * Every command, once: from these rows come the dispatch and the help.
+ */
+#include "tools/cli.h"
+
+const struct command commands[] = {
+    {
+        .name = "config show",
+        .summary = "the settings that hold, and where each came from",
+        .help = "Shows every setting: path, value, unit, where the value came "
+                "from (default,\nfile and line, or --set) and what it is for. "
+                "Secrets are shown by where they are\nread from, never by what "
+                "they are.",
+        .examples = "  foleni config show -c config.cfg | grep ^worker\n"
+                    "  foleni config show -c config.cfg --json\n",
+        .run = config_show_run,
+    },
+    {
+        .name = "config defaults",
+        .summary = "the commented file of all defaults",
+        .help = "Prints a configuration file with every setting, its default, "
+                "what it is for and\nwhat is allowed: the file that is shipped "
+                "as config.cfg.",
+        .examples = "  foleni config defaults > config.cfg\n",
+        .run = config_defaults_run,
+    },
+    {
+        .name = "migrate",
+        .summary = "brings the database's tables to this version",
+        .help = "Applies the files NNNN_name.sql that the database has not "
+                "seen yet, in order,\neach in a transaction of its own. Only "
+                "one runs at a time; others wait for it.\nAn applied file "
+                "that was changed or is missing stops it: migrations are only"
+                "\never added. Needs a role that may create tables.",
+        .examples = "  foleni migrate -c config.cfg --dry-run\n"
+                    "  foleni migrate -c config.cfg\n",
+        .options = CLI_DIR | CLI_DRY_RUN,
+        .run = migrate_run,
+    },
+    {
+        .name = "topics create",
+        .summary = "creates the Kafka topics that are missing",
+        .help = "Creates each topic with the partitions, replicas and "
+                "retention of the settings\nbelow `topics`. What exists is "
+                "left as it is. The embedded broker (foleni-broker)\nmakes its "
+                "topics itself and needs no such call.",
+        .examples = "  foleni topics create -c config.cfg\n"
+                    "  foleni topics create -c config.cfg --set "
+                    "topics.replication=1 \\\n"
+                    "      --set topics.min_insync=1\n",
+        .run = topics_create_run,
+    },
+    {
+        .name = "topics list",
+        .summary = "what `topics create` makes; asks no broker",
+        .help = "Lists name, partitions, replicas, retention and kind of "
+                "timestamps of each topic,\nas the settings have them.",
+        .examples = "  foleni topics list -c config.cfg --json\n",
+        .run = topics_list_run,
+    },
+};
+const size_t commands_n = ARRAY_LEN(commands);
