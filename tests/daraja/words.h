@@ -1,0 +1,62 @@
+/*
+ * The bodies that the provider writes: answers, errors, callbacks.
+ */
+#ifndef FOLENI_TESTS_DARAJA_WORDS_H
+#define FOLENI_TESTS_DARAJA_WORDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base.h"
+
+struct buf;
+
+#define WORDS_JSON "application/json;charset=UTF-8"
+#define WORDS_HTML "text/html"
+
+/** The envelope {"requestId", "errorCode", "errorMessage"}. */
+void words_error(struct buf *out, const char *request_id, const char *code,
+                 const char *message);
+
+/** The API gateway's own error: {"fault": ...}. */
+void words_fault(struct buf *out);
+
+/** The edge firewall's page. */
+void words_incapsula(struct buf *out, uint64_t incident);
+
+/** "<html>...502 Bad Gateway..." */
+void words_gateway(struct buf *out, int status);
+
+/** @p expires_s is written as a string or as a number. */
+void words_token(struct buf *out, const char *token, int64_t expires_s,
+                 bool text);
+
+/** Acceptance of a push; @p code other than "0" contradicts itself. */
+void words_accepted(struct buf *out, const char *merchant_id,
+                    const char *checkout_id, const char *code);
+
+/** ResponseCode 1 and nothing to ask with. */
+void words_nonzero(struct buf *out);
+
+/** A finished prompt's query. */
+void words_query(struct buf *out, const char *merchant_id,
+                 const char *checkout_id, const char *code);
+
+/** An open prompt's query that is answered 200. */
+void words_pending(struct buf *out);
+
+struct callback_words {
+    const char *merchant_id, *checkout_id, *code;
+    bool text_code;    /* ResultCode as a string             */
+    bool balance_item; /* a Balance item without Value       */
+    /* The rest stands in the metadata of code "0". */
+    int64_t amount, msisdn, paid_at;
+    const char *receipt;
+};
+
+void words_callback(struct buf *out, const struct callback_words *w);
+
+/** What a callback or a query says of a ResultCode; they differ in prose. */
+const char *words_result(const char *code, bool query);
+
+#endif
