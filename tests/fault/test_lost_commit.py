@@ -1,0 +1,115 @@
+"""Postgres commits and its answer never arrives: the worker cannot know, and
+must neither push twice nor let the payment lie."""
+
+import itertools
+
+import pytest
+
+from tests.fault import crowd
+from tests.fault.conftest import QUICK_DEATH
+from tests.harness import wire
+from tests.harness.proxy import PostgresProxy
+from tests.harness.upstream import payment_id
+from tests.service.conftest import finish, make
+
+N = 20
+UNSURE = 'foleni_postgres_units_total{end="unsure"}'
+_names = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def proxied(run_directory, postgres, kafka):
+    """(world, proxy): the worker reaches Postgres through a proxy."""
+    world = make(run_directory, postgres, kafka, settings=QUICK_DEATH)
+    proxy = PostgresProxy(world.directory / "pg", postgres)
+    world.worker.sets["database.conninfo"] = proxy.conninfo(world.database)
+    yield world.start(), proxy
+    finish(world)
+    proxy.close()
+
+
+def submit(world, payments=None):
+    """Orders of one test; their ids."""
+    clients = crowd.Crowd(world, payments or crowd.orders(world, N),
+                          clients=1, name=f"t{next(_names)}")
+    clients.join()
+    return clients.ids
+
+
+def settled(world, loss, idents, pushes=1, given_back=0):
+    """They are paid with so many pushes each, and nothing was spent. At most
+    so many attempts were given back before they were sent."""
+    assert loss.happened.wait(crowd.LIVENESS_S)
+    found = crowd.settle(world, 30)
+    rows = [found.rows[i] for i in idents]
+    assert {row["status"] for row in rows} == {"succeeded"}
+    assert {row["spent"] for row in rows} == {0}
+    assert {row["attempt"] - pushes for row in rows} <= set(
+        range(given_back + 1))
+    assert {len(found.pushes[i]) for i in idents} == {pushes}
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("committed", [True, False],
+                         ids=["committed", "never arrived"])
+def test_answer_of_a_claim_is_lost(proxied, committed, times):
+    """Once, and again in the repetitions: claimed rows are this worker's own
+    (rule S3) and pushed once; rows that never came are claimed anew."""
+    world, proxy = proxied
+    before = world.worker.metrics()[UNSURE]
+    losses = [proxy.lose("go", committed) for _ in range(times)]
+    idents = submit(world)
+    settled(world, losses[-1], idents)
+    assert world.worker.metrics()[UNSURE] >= before + times
+
+
+@pytest.mark.parametrize("committed", [True, False],
+                         ids=["committed", "never arrived"])
+def test_answer_of_a_look_after_the_claim_is_lost(proxied, committed):
+    """The claim committed, and what it says of known records is lost: they
+    are its own and never begun."""
+    world, proxy = proxied
+    topic = "payments.requests.normal"
+    world.topics.write(topic, *wire.request_record(
+        crowd.orders(world, 1)[0], f"known-{committed}"), partition=0)
+    known = payment_id("shop", f"known-{committed}")
+    world.upstream().wait_final(known)
+    world.worker.stop()
+    idents = submit(world)
+    again = next(r for r in world.topics.read(topic)
+                 if f'"known-{committed}"'.encode() in r.value())
+    for partition in range(4):
+        world.topics.write(topic, again.key(), again.value(), again.headers(),
+                           partition=partition)
+    loss = proxy.lose("look", committed)
+    world.start_worker(world.worker)
+    settled(world, loss, idents | {known})
+
+
+@pytest.mark.parametrize("committed", [True, False],
+                         ids=["committed", "never arrived"])
+def test_answer_of_a_retry_is_lost(proxied, committed):
+    """The second attempt is committed and its answer lost: it is given back,
+    and goes out once, as the third. A row that is only read may be missing on
+    the standby."""
+    world, proxy = proxied
+    payments = crowd.orders(world, N)
+    world.sim.scripts({p["msisdn"]: [{"answer": "spike"}, {"fate": "pay"}]
+                       for p in payments})
+    loss = proxy.lose("take", committed)
+    settled(world, loss, submit(world, payments), pushes=2,
+            given_back=int(committed))
+
+
+@pytest.mark.parametrize("committed", [True, False],
+                         ids=["committed", "never arrived"])
+@pytest.mark.parametrize("statement", ["step", "told", "due"])
+def test_answer_of_another_statement_is_lost(proxied, statement, committed):
+    """Outcomes, notes of what was told, due rows in hand: done again or found
+    again."""
+    world, proxy = proxied
+    payments = crowd.orders(world, N)
+    world.sim.scripts({p["msisdn"]: [{"fate": "pay", "callback": "lost"}]
+                       for p in payments[::2]})
+    loss = proxy.lose(statement, committed)
+    settled(world, loss, submit(world, payments))

@@ -1,0 +1,199 @@
+"""Rule S2: Kafka and Postgres remember each other. What one of them has
+forgotten stops the partition with an alarm; nothing of it is pushed."""
+
+import socket
+import struct
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from tests.fault import crowd
+from tests.harness import oracle, wire
+from tests.harness.place import wait_for
+from tests.harness.upstream import payment_id
+
+TOPIC = "payments.requests.normal"
+STOPPED = "foleni_intake_stopped_total"
+PARTITION, OTHER = 1, 2
+
+
+def write(world, partition, name, n):
+    """n signed records in one partition; the ids of their payments."""
+    idents = []
+    for i in range(n):
+        payment, = crowd.orders(world, 1)
+        record = wire.request_record(payment, f"{name}-{i}")
+        world.topics.write(TOPIC, *record, partition=partition)
+        idents.append(payment_id("shop", f"{name}-{i}"))
+    return idents
+
+
+def wait_rows(world, idents):
+    wait_for("their payments are paid", lambda: world.query(
+        "SELECT count(*) AS n FROM payments WHERE id = ANY(%s::uuid[]) "
+        "AND state = 6", idents)[0]["n"] == len(idents), crowd.LIVENESS_S)
+
+
+def wait_committed(world):
+    """Until Kafka's offsets have followed the claims."""
+    def followed():
+        ends = world.topics.ends(TOPIC)
+        offsets = world.topics.committed("foleni.normal", TOPIC)
+        return all(high in (0, offsets[p]) for p, (_, high) in ends.items())
+    wait_for("the offsets are committed", followed)
+
+
+@pytest.fixture
+def remembered(fault_world):
+    """A world that has paid ten payments of two partitions and is stopped."""
+    world = fault_world().start()
+    paid = write(world, PARTITION, "old", 5) + write(world, OTHER, "also", 5)
+    wait_rows(world, paid)
+    wait_committed(world)
+    world.worker.stop()
+    return world
+
+
+def execute(world, sql, *arguments):
+    connection = world.postgres.connect(world.database)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, arguments)
+        assert cursor.rowcount > 0
+    connection.close()
+
+
+def stopped_and_others_go_on(world):
+    """The partition stops, says so, and pushes nothing; the rest lives."""
+    known = {row["id"] for row in world.query(
+        "SELECT id::text FROM payments")}
+    silent = write(world, PARTITION, "silent", 3)
+    world.start_worker(world.worker)
+    world.worker.wait_metric(STOPPED, 1)
+    match = world.worker.wait_log(
+        rb"error foleni-worker intake partition_stopped topic=(\S+) "
+        rb"partition=(\d+)")
+    assert match.groups() == ((world.prefix + TOPIC).encode(),
+                              str(PARTITION).encode())
+    wait_for("health says so", lambda: not world.worker.health()
+             ["dependencies"]["intake"]["ok"])
+    wait_rows(world, write(world, OTHER, "more", 5))
+    wait_committed_of(world, OTHER)
+    assert world.worker.metrics()[STOPPED] == 1
+    pushed = {p["payment"] for p in world.sim.pushes()}
+    assert not pushed & set(silent)
+    now = {row["id"] for row in world.query("SELECT id::text FROM payments")}
+    assert known <= now and not now & set(silent)
+    crowd.pushed_once(oracle.look(world))
+    return silent
+
+
+def wait_committed_of(world, partition):
+    wait_for("its offset is committed", lambda: world.topics.committed(
+        "foleni.normal", TOPIC)[partition] ==
+        world.topics.ends(TOPIC)[partition][1])
+
+
+def test_postgres_forgot_the_position(remembered):
+    execute(remembered, "DELETE FROM intake WHERE topic = %s AND "
+            "partition = %s", remembered.prefix + TOPIC, PARTITION)
+    stopped_and_others_go_on(remembered)
+
+
+def test_postgres_lost_its_last_commits(remembered):
+    """As after a backup: position and payments are those of before. Read
+    again, they would be pushed again."""
+    world = remembered
+    execute(world, "UPDATE intake SET next_offset = 2 WHERE topic = %s "
+            "AND partition = %s", world.prefix + TOPIC, PARTITION)
+    execute(world, "CREATE TABLE lost AS SELECT * FROM payments "
+            "WHERE source_partition = %s AND source_offset >= 2", PARTITION)
+    execute(world, "DELETE FROM payments WHERE id IN (SELECT id FROM lost)")
+    stopped_and_others_go_on(world)
+    assert len(world.sim.pushes()) == 15
+    execute(world, "INSERT INTO payments SELECT * FROM lost")
+
+
+def test_kafka_offsets_reset_to_the_beginning(remembered):
+    """Read from `intake`, whatever the group says; and where `intake` agrees
+    with the reset, everything is known already."""
+    world = remembered
+    reset = Consumer({"bootstrap.servers": world.broker.bootstrap,
+                      "group.id": world.prefix + "foleni.normal",
+                      "log_level": 0})
+    reset.commit(offsets=[TopicPartition(world.prefix + TOPIC, p, 0)
+                          for p in range(4)], asynchronous=False)
+    reset.close()
+    execute(world, "UPDATE intake SET next_offset = 0 WHERE topic = %s "
+            "AND partition = %s", world.prefix + TOPIC, PARTITION)
+    world.start_worker(world.worker)
+    wait_rows(world, write(world, PARTITION, "new", 5) +
+              write(world, OTHER, "newer", 5))
+    metrics = world.worker.metrics()
+    assert metrics["foleni_records_known_total"] + \
+        metrics['foleni_claims_total{verdict="same"}'] == 5
+    assert metrics[STOPPED] == 0
+    found = crowd.settle(world)
+    crowd.pushed_once(found)
+    assert found.count("succeeded") == 20
+
+
+def test_kafka_offsets_reset_to_the_end(remembered):
+    """What was not claimed stays behind the group's offset: as if Postgres
+    had lost it."""
+    world = remembered
+    write(world, PARTITION, "unread", 4)
+    reset = Consumer({"bootstrap.servers": world.broker.bootstrap,
+                      "group.id": world.prefix + "foleni.normal",
+                      "log_level": 0})
+    end = world.topics.ends(TOPIC)[PARTITION][1]
+    reset.commit(offsets=[TopicPartition(world.prefix + TOPIC, PARTITION,
+                                         end)], asynchronous=False)
+    reset.close()
+    stopped_and_others_go_on(world)
+    assert len(world.sim.pushes()) == 15
+
+
+def test_kafka_deleted_what_was_not_claimed(remembered):
+    world = remembered
+    write(world, PARTITION, "deleted", 4)
+    delete_records(world, PARTITION, world.topics.ends(TOPIC)[PARTITION][1])
+    stopped_and_others_go_on(world)
+
+
+def test_kafka_deleted_before_the_first_claim(fault_world):
+    """Nothing is remembered of the partition, and it does not begin at 0."""
+    world = fault_world()
+    world.start_simulator()
+    world.prepare()
+    world.start_api()
+    write(world, PARTITION, "deleted", 4)
+    delete_records(world, PARTITION, 4)
+    stopped_and_others_go_on(world)
+
+
+def test_kafka_deleted_what_was_claimed(remembered):
+    """The twin: retention took only what is in Postgres. Nothing stops."""
+    world = remembered
+    delete_records(world, PARTITION, world.topics.ends(TOPIC)[PARTITION][1])
+    world.start_worker(world.worker)
+    wait_rows(world, write(world, PARTITION, "next", 5))
+    assert world.worker.metrics()[STOPPED] == 0
+    assert crowd.settle(world).count("succeeded") == 15
+
+
+def delete_records(world, partition, before):
+    """DeleteRecords, version 1: what lies before an offset is gone."""
+    topic = (world.prefix + TOPIC).encode()
+    body = struct.pack("!i h", 1, len(topic)) + topic + \
+        struct.pack("!i i q i", 1, partition, before, 10000)
+    client = b"test"
+    head = struct.pack("!h h i h", 21, 1, 1, len(client)) + client
+    host, port = world.broker.bootstrap.split(":")
+    with socket.create_connection((host, int(port)), 20) as connection:
+        connection.sendall(struct.pack("!i", len(head) + len(body)) + head +
+                           body)
+        stream = connection.makefile("rb")
+        size, = struct.unpack("!i", stream.read(4))
+        error, = struct.unpack("!h", stream.read(size)[-2:])
+    assert error == 0, f"Kafka error {error}"
+    assert world.topics.ends(TOPIC)[partition][0] == before

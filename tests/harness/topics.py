@@ -1,0 +1,124 @@
+"""Kafka as a witness: reads whole topics and writes records of our own."""
+
+import time
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+NAMES = ("payments.requests.high", "payments.requests.normal",
+         "payments.requests.low", "payments.callbacks", "payments.status",
+         "payments.dead")
+
+
+class Topics:
+    def __init__(self, bootstrap, prefix=""):
+        self.bootstrap = bootstrap
+        self.prefix = prefix
+        self._producer = None
+
+    def _consumer(self):
+        return Consumer({"bootstrap.servers": self.bootstrap,
+                         "group.id": "foleni-witness",
+                         "enable.auto.commit": False,
+                         "enable.partition.eof": True,
+                         "auto.offset.reset": "earliest",
+                         "socket.timeout.ms": 5000, "log_level": 0})
+
+    def ends(self, topic):
+        """{partition: (first, next)} offsets."""
+        consumer = self._consumer()
+        try:
+            return self._ends(consumer, self.prefix + topic)
+        finally:
+            consumer.close()
+
+    @staticmethod
+    def _ends(consumer, name):
+        partitions = consumer.list_topics(name, 10).topics[name].partitions
+        return {p: consumer.get_watermark_offsets(TopicPartition(name, p), 10)
+                for p in partitions}
+
+    def read(self, topic, timeout_s=20):
+        """Every record that is there now, by partition and offset."""
+        consumer = self._consumer()
+        name = self.prefix + topic
+        try:
+            ends = self._ends(consumer, name)
+            left = {p for p, (low, high) in ends.items() if high > low}
+            consumer.assign([TopicPartition(name, p, ends[p][0])
+                             for p in left])
+            records, until = [], time.monotonic() + timeout_s
+            while left:
+                for message in consumer.consume(1000, 0.2):
+                    if message.error():
+                        left.discard(message.partition())
+                    elif message.offset() < ends[message.partition()][1]:
+                        records.append(message)
+                if time.monotonic() > until:
+                    raise TimeoutError(f"{name}: no end in {timeout_s} s")
+            records.sort(key=lambda m: (m.partition(), m.offset()))
+            return records
+        finally:
+            consumer.close()
+
+    def follow(self, topic):
+        """Yields records from the beginning on, None when there is none now."""
+        consumer = self._consumer()
+        name = self.prefix + topic
+        ends = self._ends(consumer, name)
+        consumer.assign([TopicPartition(name, p, low)
+                         for p, (low, _) in ends.items()])
+        try:
+            while True:
+                message = consumer.poll(0)
+                if message is None:
+                    yield None
+                elif not message.error():
+                    yield message
+        finally:
+            consumer.close()
+
+    def write(self, topic, key, value, headers=(), partition=None):
+        """Writes one record and waits for its delivery report."""
+        if self._producer is None:
+            self._producer = Producer({"bootstrap.servers": self.bootstrap,
+                                       "acks": "all",
+                                       "partitioner": "murmur2_random",
+                                       "log_level": 0})
+        failed = []
+        more = {} if partition is None else {"partition": partition}
+        self._producer.produce(
+            self.prefix + topic, value=value, key=key, headers=list(headers),
+            on_delivery=lambda err, _: failed.append(err) if err else None,
+            **more)
+        if self._producer.flush(10) or failed:
+            raise RuntimeError(f"could not write to {topic}: {failed}")
+
+    def create(self, partitions=4):
+        """Makes our topics on a real broker, as the embedded one does."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap,
+                             "log_level": 0})
+        made = admin.create_topics(
+            [NewTopic(self.prefix + n, partitions, 1) for n in NAMES])
+        for future in made.values():
+            future.result(20)
+
+    def committed(self, group, topic):
+        """{partition: committed offset} of a group; -1001 = none."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap,
+                             "group.id": self.prefix + group, "log_level": 0})
+        try:
+            name = self.prefix + topic
+            partitions = consumer.list_topics(name, 10).topics[name].partitions
+            return {p.partition: p.offset for p in consumer.committed(
+                [TopicPartition(name, p) for p in partitions], 10)}
+        finally:
+            consumer.close()
+
+
+def header(record, name):
+    """A header's text, or None."""
+    for key, value in record.headers() or ():
+        if key == name:
+            return value.decode()
+    return None

@@ -1,0 +1,737 @@
+/*
+ * The core, without any service: each arrow of the picture of states, what must
+ * not happen beside it, and random histories against the rules that keep the
+ * promise. The histories are seeded; a failure prints its seed.
+ */
+#include "common/clock.h"
+#include "consumer/flow.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define T0 (INT64_C(1800000000) * US_PER_S)
+#define ME 7
+#define OTHER 8
+
+static const struct flow_policy policy = {
+    .attempts_max = 3,
+    .backoff_min_us = 2 * US_PER_S,
+    .backoff_max_us = 60 * US_PER_S,
+    .busy_phone_min_us = 60 * US_PER_S,
+    .busy_phone_max_us = 180 * US_PER_S,
+    .phone_hold_us = 300 * US_PER_S,
+    .query_first_us = 20 * US_PER_S,
+    .query_max_us = 60 * US_PER_S,
+    .query_agree_gap_us = 60 * US_PER_S,
+    .query_agree_age_us = 180 * US_PER_S,
+    .prompt_timeout_us = 90 * US_PER_S,
+    .unresolved_after_us = 1800 * US_PER_S,
+    .push_timeout_us = 85 * US_PER_S,
+    .same_amount_gap_us = 120 * US_PER_S,
+    .announce_again_us = 10 * US_PER_S,
+};
+
+static struct payment claimed(enum claim_verdict v)
+{
+    struct request req = {.msisdn = 254712345678,
+                          .amount = 100,
+                          .shortcode = 174379,
+                          .requested_at = T0};
+    struct payment p;
+
+    flow_claim(&req, T0 + 900 * US_PER_S, ME, v, &policy, T0, &p);
+    return p;
+}
+
+static struct flow_event event(enum flow_event_kind kind, int attempt)
+{
+    return (struct flow_event){
+        .kind = kind, .attempt = attempt, .dice = 0x80000000u, .owner = ME};
+}
+
+static struct flow_out step(const struct payment *p, const struct flow_event *e,
+                            int64_t at)
+{
+    struct flow_out out;
+
+    flow_step(p, e, &policy, at, &out);
+    return out;
+}
+
+static struct flow_event answer(enum verdict_kind kind, int attempt)
+{
+    struct flow_event e = event(FLOW_ANSWER, attempt);
+
+    e.verdict.kind = kind;
+    e.verdict.retry_after_s = -1;
+    if (kind == VERDICT_ACCEPTED)
+        text_copy(e.verdict.checkout_id, sizeof(e.verdict.checkout_id),
+                  "ws_CO_1");
+    return e;
+}
+
+static struct flow_event callback(const char *code, int attempt)
+{
+    struct flow_event e = event(FLOW_CALLBACK, attempt);
+
+    verdict_callback(code, "", &e.verdict);
+    text_copy(e.verdict.checkout_id, sizeof(e.verdict.checkout_id), "ws_CO_1");
+    if (e.verdict.kind == VERDICT_PAID)
+        text_copy(e.money.receipt, sizeof(e.money.receipt), "RCPT000001");
+    return e;
+}
+
+static struct flow_event query(const char *code, int attempt)
+{
+    struct flow_event e = callback(code, attempt);
+
+    e.kind = FLOW_QUERY;
+    e.money.receipt[0] = '\0';
+    if (e.verdict.kind != VERDICT_PAID)
+        e.verdict.kind = VERDICT_SOFT;
+    return e;
+}
+
+static struct payment prompted(void)
+{
+    struct payment p = claimed(CLAIM_GO);
+    struct flow_event e = answer(VERDICT_ACCEPTED, 1);
+
+    return step(&p, &e, T0 + US_PER_S).next;
+}
+
+static struct payment unknown(void)
+{
+    struct payment p = claimed(CLAIM_GO);
+    struct flow_event e = event(FLOW_LOST, 1);
+
+    return step(&p, &e, T0 + US_PER_S).next;
+}
+
+/* --- arrows --- */
+
+static void test_claims(void **state)
+{
+    struct payment go = claimed(CLAIM_GO), wait = claimed(CLAIM_WAIT),
+                   late = claimed(CLAIM_LATE);
+
+    (void)state;
+    assert_int_equal(go.state, PAYMENT_SENDING);
+    assert_int_equal(go.attempt, 1);
+    assert_true(go.holds_phone);
+    assert_int_equal(wait.state, PAYMENT_WAITING);
+    assert_int_equal(wait.waits, WAIT_PHONE);
+    assert_int_equal(wait.attempt, 0);
+    assert_false(wait.holds_phone);
+    assert_int_equal(late.state, PAYMENT_REJECTED);
+    assert_int_equal(late.pushed_at, 0);
+}
+
+static void test_accepted_is_prompted(void **state)
+{
+    struct payment p = claimed(CLAIM_GO);
+    struct flow_event e = answer(VERDICT_ACCEPTED, 1);
+    struct flow_out out = step(&p, &e, T0 + US_PER_S);
+
+    (void)state;
+    assert_true(out.changed);
+    assert_int_equal(out.next.state, PAYMENT_PROMPTED);
+    assert_int_equal(out.next.version, 2);
+    assert_string_equal(out.next.checkout_id, "ws_CO_1");
+    assert_true(out.next.holds_phone);
+    assert_true(out.actions[FLOW_DO_ANNOUNCE]);
+    assert_int_equal(out.next.next_action_at, T0 + 21 * US_PER_S);
+}
+
+static void test_answer_of_another_attempt_is_nothing(void **state)
+{
+    struct payment p = claimed(CLAIM_GO);
+    struct flow_event e = answer(VERDICT_ACCEPTED, 2);
+
+    (void)state;
+    assert_false(step(&p, &e, T0).changed);
+}
+
+static void test_unsent_waits_and_spends_nothing(void **state)
+{
+    struct payment p = claimed(CLAIM_GO);
+    struct flow_event e = event(FLOW_NOT_SENT, 1);
+    struct flow_out out;
+
+    (void)state;
+    e.unreachable = true;
+    out = step(&p, &e, T0 + US_PER_S);
+    assert_int_equal(out.next.state, PAYMENT_WAITING);
+    assert_int_equal(out.next.waits, WAIT_RETRY);
+    assert_int_equal(out.next.spent, 0);
+    assert_int_equal(out.next.pushed_at, 0);
+    assert_false(out.next.holds_phone);
+    assert_true(out.actions[FLOW_DO_WAKE_PHONE]);
+    assert_int_equal(out.next.next_action_at, T0 + 2 * US_PER_S);
+}
+
+static void test_lost_is_unknown_and_never_pushed(void **state)
+{
+    struct payment p = unknown();
+    struct flow_event due = event(FLOW_DUE, 0);
+
+    (void)state;
+    assert_int_equal(p.state, PAYMENT_UNKNOWN);
+    assert_true(p.holds_phone);
+    for (int64_t at = T0; p.state == PAYMENT_UNKNOWN && p.next_action_at;) {
+        struct flow_out out;
+
+        at = p.next_action_at;
+        out = step(&p, &due, at);
+        assert_false(out.actions[FLOW_DO_PUSH]);
+        p = out.next;
+        assert_true(p.next_action_at > at);
+    }
+    assert_int_equal(p.state, PAYMENT_UNRESOLVED);
+    assert_false(p.holds_phone);
+}
+
+static void test_phone_is_let_go_after_the_hold(void **state)
+{
+    struct payment p = unknown();
+    struct flow_event due = event(FLOW_DUE, 0);
+    struct flow_out out = step(&p, &due, T0 + 386 * US_PER_S);
+
+    (void)state;
+    assert_false(out.next.holds_phone);
+    assert_true(out.actions[FLOW_DO_WAKE_PHONE]);
+    assert_int_equal(out.next.state, PAYMENT_UNKNOWN);
+    assert_int_equal(out.next.version, p.version);
+}
+
+static void test_token_refused_is_tried_at_once_then_waits(void **state)
+{
+    struct payment p = claimed(CLAIM_GO);
+    struct flow_event e = answer(VERDICT_AUTH, 1), due = event(FLOW_DUE, 0);
+
+    (void)state;
+    p = step(&p, &e, T0).next;
+    assert_int_equal(p.next_action_at, T0);
+    assert_int_equal(p.spent, 0);
+    p = step(&p, &due, T0 + 1).next;
+    assert_int_equal(p.state, PAYMENT_SENDING);
+    assert_int_equal(p.attempt, 2);
+    e.attempt = 2;
+    p = step(&p, &e, T0 + 2).next;
+    assert_true(p.next_action_at > T0 + US_PER_S);
+}
+
+static void test_throttled_obeys_retry_after(void **state)
+{
+    struct payment p = claimed(CLAIM_GO);
+    struct flow_event e = answer(VERDICT_THROTTLED, 1);
+
+    (void)state;
+    e.verdict.retry_after_s = 30;
+    p = step(&p, &e, T0).next;
+    assert_int_equal(p.state, PAYMENT_WAITING);
+    assert_true(p.next_action_at >= T0 + 30 * US_PER_S);
+    assert_int_equal(p.spent, 0);
+}
+
+static void test_callback_pays(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event e = callback("0", 1);
+    struct flow_out out = step(&p, &e, T0 + 9 * US_PER_S);
+
+    (void)state;
+    assert_int_equal(out.next.state, PAYMENT_SUCCEEDED);
+    assert_string_equal(out.next.receipt, "RCPT000001");
+    assert_true(out.actions[FLOW_DO_WAKE_PHONE]);
+    assert_true(out.actions[FLOW_DO_ANNOUNCE]);
+    assert_false(out.actions[FLOW_DO_ALARM_DOUBLE]);
+    assert_false(step(&out.next, &e, T0 + 10 * US_PER_S).changed);
+}
+
+static void test_callback_before_the_answer(void **state)
+{
+    struct payment p = claimed(CLAIM_GO);
+    struct flow_event paid = callback("0", 1), e = answer(VERDICT_ACCEPTED, 1);
+
+    (void)state;
+    p = step(&p, &paid, T0 + US_PER_S).next;
+    assert_int_equal(p.state, PAYMENT_SUCCEEDED);
+    p.checkout_id[0] = '\0';
+    p = step(&p, &e, T0 + 2 * US_PER_S).next;
+    assert_int_equal(p.state, PAYMENT_SUCCEEDED);
+    assert_string_equal(p.checkout_id, "ws_CO_1");
+}
+
+static void test_paid_wins_over_failed(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event failed = callback("1037", 1), paid = callback("0", 1);
+
+    (void)state;
+    p = step(&p, &failed, T0 + 20 * US_PER_S).next;
+    assert_int_equal(p.state, PAYMENT_FAILED);
+    assert_int_equal(p.class, RESULT_NO_ANSWER);
+    p = step(&p, &paid, T0 + 40 * US_PER_S).next;
+    assert_int_equal(p.state, PAYMENT_SUCCEEDED);
+    p = step(&p, &failed, T0 + 41 * US_PER_S).next;
+    assert_int_equal(p.state, PAYMENT_SUCCEEDED);
+}
+
+static void test_second_receipt_raises_the_alarm(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event paid = callback("0", 1);
+    struct flow_out out;
+
+    (void)state;
+    p = step(&p, &paid, T0 + 20 * US_PER_S).next;
+    text_copy(paid.money.receipt, sizeof(paid.money.receipt), "RCPT000002");
+    out = step(&p, &paid, T0 + 21 * US_PER_S);
+    assert_true(out.actions[FLOW_DO_ALARM_DOUBLE]);
+    assert_string_equal(out.next.receipt, "RCPT000001");
+}
+
+static void test_receipt_follows_a_query(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event q = query("0", 1), paid = callback("0", 1);
+
+    (void)state;
+    p = step(&p, &q, T0 + 20 * US_PER_S).next;
+    assert_int_equal(p.state, PAYMENT_SUCCEEDED);
+    assert_int_equal(p.evidence, EVIDENCE_QUERY);
+    p = step(&p, &paid, T0 + 30 * US_PER_S).next;
+    assert_string_equal(p.receipt, "RCPT000001");
+    assert_int_equal(p.evidence, EVIDENCE_CALLBACK);
+}
+
+static void test_one_query_fails_nothing(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event q = query("1037", 1);
+    struct flow_out out = step(&p, &q, T0 + 20 * US_PER_S);
+
+    (void)state;
+    assert_int_equal(out.next.state, PAYMENT_PROMPTED);
+    p = out.next;
+    p = step(&p, &q, T0 + 100 * US_PER_S).next; /* apart, but too young */
+    assert_int_equal(p.state, PAYMENT_PROMPTED);
+    p = step(&p, &q, T0 + 200 * US_PER_S).next;
+    assert_int_equal(p.state, PAYMENT_FAILED);
+    assert_int_equal(p.evidence, EVIDENCE_QUERY);
+}
+
+static void test_queries_that_differ_start_over(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event a = query("1037", 1), b = query("1032", 1);
+
+    (void)state;
+    p = step(&p, &a, T0 + 20 * US_PER_S).next;
+    p = step(&p, &b, T0 + 200 * US_PER_S).next;
+    assert_int_equal(p.state, PAYMENT_PROMPTED);
+    p = step(&p, &b, T0 + 230 * US_PER_S).next;
+    assert_int_equal(p.state, PAYMENT_PROMPTED);
+    p = step(&p, &b, T0 + 261 * US_PER_S).next;
+    assert_int_equal(p.state, PAYMENT_FAILED);
+}
+
+static void test_thin_proof_is_asked_twice(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event e = callback("1025", 1), due = event(FLOW_DUE, 0),
+                      other = query("1032", 1), same = query("1025", 1);
+    struct flow_out out;
+
+    (void)state;
+    p = step(&p, &e, T0 + 10 * US_PER_S).next;
+    assert_int_equal(p.state, PAYMENT_WAITING);
+    assert_int_equal(p.waits, WAIT_PROOF);
+    assert_int_equal(p.spent, 1);
+    out = step(&p, &due, p.next_action_at);
+    assert_true(out.actions[FLOW_DO_QUERY]);
+    assert_false(out.actions[FLOW_DO_PUSH]);
+    p = step(&out.next, &other, T0 + 200 * US_PER_S).next;
+    assert_int_equal(p.waits, WAIT_PROOF);
+    p = step(&p, &same, T0 + 201 * US_PER_S).next;
+    assert_int_equal(p.waits, WAIT_RETRY);
+    assert_true(step(&p, &due, T0 + 202 * US_PER_S).actions[FLOW_DO_PUSH]);
+}
+
+/* A query from before the callback counts, but the phone gets its pause. */
+static void test_hasty_proof_waits(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event e = callback("1001", 1), same = query("1001", 1);
+
+    (void)state;
+    p = step(&p, &e, T0 + 10 * US_PER_S).next;
+    p = step(&p, &same, T0 + 11 * US_PER_S).next;
+    assert_int_equal(p.waits, WAIT_RETRY);
+    assert_true(p.next_action_at >= T0 + policy.same_amount_gap_us);
+}
+
+/* Another worker made the attempt that this one found no phone for. */
+static void test_late_phone_busy_leaves_the_proof(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event e = callback("1001", 1), busy = event(FLOW_PHONE_BUSY, 0);
+    struct flow_out out;
+
+    (void)state;
+    p = step(&p, &e, T0 + 10 * US_PER_S).next;
+    out = step(&p, &busy, T0 + 11 * US_PER_S);
+    assert_false(out.changed);
+    assert_int_equal(out.next.waits, WAIT_PROOF);
+}
+
+static void test_deadline_after_a_push_is_no_rejection(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event e = callback("1001", 1), same = query("1001", 1),
+                      due = event(FLOW_DUE, 0), unsent;
+    int64_t at = T0 + 200 * US_PER_S;
+
+    (void)state;
+    p = step(&p, &e, T0 + 10 * US_PER_S).next;
+    p = step(&p, &same, at).next;
+    p = step(&p, &due, at).next;
+    unsent = event(FLOW_NOT_SENT, p.attempt);
+    p = step(&p, &unsent, at + 1).next;
+    assert_int_equal(p.state, PAYMENT_WAITING);
+    p = step(&p, &due, p.deadline_at).next;
+    assert_int_equal(p.state, PAYMENT_FAILED);
+    assert_int_equal(p.class, RESULT_EXPIRED);
+}
+
+static void test_spent_attempts_are_dead(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event e = callback("26", 1);
+    struct flow_out out;
+
+    (void)state;
+    p.spent = policy.attempts_max - 1;
+    out = step(&p, &e, T0 + 10 * US_PER_S);
+    assert_int_equal(out.next.state, PAYMENT_DEAD);
+    assert_true(out.actions[FLOW_DO_DEAD_LETTER]);
+}
+
+static void test_deadline_pushes_nothing(void **state)
+{
+    struct payment p = claimed(CLAIM_WAIT);
+    struct flow_event due = event(FLOW_DUE, 0);
+    struct flow_out out = step(&p, &due, p.deadline_at);
+
+    (void)state;
+    assert_int_equal(out.next.state, PAYMENT_REJECTED);
+    assert_false(out.actions[FLOW_DO_PUSH]);
+    out = step(&p, &due, p.deadline_at - 1);
+    assert_true(out.actions[FLOW_DO_PUSH]);
+}
+
+static void test_orphan_is_unknown_then_recorder_speaks(void **state)
+{
+    struct payment p = claimed(CLAIM_GO);
+    struct flow_event orphan = event(FLOW_ORPHAN, 0),
+                      never = event(FLOW_NEVER_BEGAN, 1),
+                      trace = event(FLOW_NO_TRACE, 1);
+
+    (void)state;
+    orphan.owner = OTHER;
+    assert_false(step(&p, &orphan, T0).changed);
+    orphan.owner = ME;
+    p = step(&p, &orphan, T0 + 4 * US_PER_S).next;
+    assert_int_equal(p.state, PAYMENT_UNKNOWN);
+    assert_int_equal(p.owner, ME);
+    assert_int_equal(step(&p, &trace, T0 + 5 * US_PER_S).next.owner, 0);
+    p = step(&p, &never, T0 + 5 * US_PER_S).next;
+    assert_int_equal(p.state, PAYMENT_WAITING);
+    assert_int_equal(p.spent, 0);
+    assert_int_equal(p.next_action_at, T0 + 5 * US_PER_S);
+}
+
+/* An end that is stored frees its mark in the recorder. What the recorder
+   does not show is no proof then that the attempt never began. */
+static void test_ended_attempt_is_not_the_recorders(void **state)
+{
+    struct flow_event ends[] = {event(FLOW_LOST, 1),
+                                answer(VERDICT_AMBIGUOUS, 1)};
+    struct flow_event orphan = event(FLOW_ORPHAN, 0),
+                      never = event(FLOW_NEVER_BEGAN, 1);
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        struct payment sent = claimed(CLAIM_GO);
+        struct payment taken = step(&sent, &orphan, T0 + US_PER_S).next;
+        struct payment late = step(&taken, &ends[i], T0 + 2 * US_PER_S).next;
+        struct payment p = step(&sent, &ends[i], T0 + US_PER_S).next;
+
+        assert_int_equal(p.state, PAYMENT_UNKNOWN);
+        assert_int_equal(p.owner, 0);
+        assert_false(step(&p, &never, T0 + 5 * US_PER_S).changed);
+        assert_int_equal(late.state, PAYMENT_UNKNOWN);
+        assert_int_equal(late.owner, 0);
+        assert_int_equal(late.version, taken.version + 1);
+        assert_false(step(&late, &never, T0 + 5 * US_PER_S).changed);
+        assert_false(step(&late, &ends[i], T0 + 5 * US_PER_S).changed);
+    }
+}
+
+static void test_late_answer_revives_unknown(void **state)
+{
+    struct payment p = unknown();
+    struct flow_event e = answer(VERDICT_ACCEPTED, 1);
+
+    (void)state;
+    p = step(&p, &e, T0 + 30 * US_PER_S).next;
+    assert_int_equal(p.state, PAYMENT_PROMPTED);
+    assert_string_equal(p.checkout_id, "ws_CO_1");
+}
+
+static void test_soft_codes_are_unknown(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event e = callback("9999", 1), strange = callback("77777", 1);
+
+    (void)state;
+    assert_int_equal(step(&p, &e, T0 + US_PER_S).next.state, PAYMENT_UNKNOWN);
+    assert_int_equal(step(&p, &strange, T0 + US_PER_S).next.state,
+                     PAYMENT_UNKNOWN);
+}
+
+static void test_owed_event_is_sent_again(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event paid = callback("0", 1), due = event(FLOW_DUE, 0);
+    struct flow_out out;
+
+    (void)state;
+    p = step(&p, &paid, T0 + 9 * US_PER_S).next;
+    assert_int_equal(p.next_action_at, T0 + 19 * US_PER_S);
+    out = step(&p, &due, p.next_action_at);
+    assert_true(out.actions[FLOW_DO_ANNOUNCE]);
+    assert_int_equal(out.next.version, p.version);
+    p.published_version = p.version;
+    out = step(&p, &due, p.next_action_at);
+    assert_false(out.actions[FLOW_DO_ANNOUNCE]);
+    assert_int_equal(out.next.next_action_at, 0);
+}
+
+/* --- random histories --- */
+
+/* A world of one payment: what the provider knows, beside the flow's view. */
+struct world {
+    struct payment p;
+    int64_t now_at;
+    uint64_t seed;
+    int pushed[64]; /* by attempt: 1 = bytes left, 2 = proven not delivered */
+    int open;       /* attempt whose push is in the air, 0 = none           */
+};
+
+static uint32_t roll(struct world *w)
+{
+    w->seed ^= w->seed << 13;
+    w->seed ^= w->seed >> 7;
+    w->seed ^= w->seed << 17;
+    return (uint32_t)(w->seed >> 32);
+}
+
+static const char *const codes[] = {"0",    "1",    "26",   "1001", "1025",
+                                    "1032", "1037", "2001", "9999", "4242"};
+
+static const char *any_code(struct world *w)
+{
+    return codes[roll(w) % ARRAY_LEN(codes)];
+}
+
+/* An event that the present world can bring about. */
+static struct flow_event next_event(struct world *w)
+{
+    static const enum verdict_kind answers[] = {
+        VERDICT_ACCEPTED, VERDICT_AMBIGUOUS, VERDICT_FAILED,
+        VERDICT_AUTH,     VERDICT_THROTTLED, VERDICT_LOCKED,
+    };
+    int attempt =
+        w->p.attempt ? (int)(roll(w) % (unsigned)w->p.attempt) + 1 : 0;
+    struct flow_event e;
+
+    switch (roll(w) % 8) {
+    case 0:
+        if (w->open) {
+            e = answer(answers[roll(w) % ARRAY_LEN(answers)], w->open);
+            break;
+        } /* fall through */
+    case 1:
+        if (w->open) {
+            e = event(roll(w) % 2 ? FLOW_LOST : FLOW_NOT_SENT, w->open);
+            break;
+        } /* fall through */
+    case 2: e = event(FLOW_ORPHAN, 0); break;
+    case 3:
+        if (attempt && w->pushed[attempt] == 1) {
+            e = callback(any_code(w), attempt);
+            break;
+        } /* fall through */
+    case 4:
+        if (attempt && *w->p.checkout_id) {
+            e = query(any_code(w), w->p.attempt);
+            break;
+        } /* fall through */
+    default: e = event(FLOW_DUE, 0); break;
+    }
+    e.dice = roll(w);
+    return e;
+}
+
+/* What the event proves about its attempt, by the provider's own word. */
+static void note_proof(struct world *w, const struct flow_event *e,
+                       const struct payment *before)
+{
+    bool proven = false;
+
+    if (e->kind == FLOW_NOT_SENT)
+        proven = true;
+    if (e->kind == FLOW_ANSWER)
+        proven = e->verdict.kind == VERDICT_AUTH ||
+                 e->verdict.kind == VERDICT_THROTTLED ||
+                 e->verdict.kind == VERDICT_LOCKED ||
+                 e->verdict.kind == VERDICT_FAILED;
+    if (e->kind == FLOW_QUERY) /* the callback's word, repeated (S14) */
+        proven = before->waits == WAIT_PROOF &&
+                 strcmp(before->code, e->verdict.code) == 0;
+    if (proven)
+        w->pushed[e->attempt] = 2;
+    if (e->kind == FLOW_NOT_SENT || e->kind == FLOW_ANSWER ||
+        e->kind == FLOW_LOST)
+        w->open = 0;
+}
+
+static void check_push(const struct world *w)
+{
+    assert_true(w->p.attempt < (int)ARRAY_LEN(w->pushed));
+    assert_true(w->now_at < w->p.deadline_at);
+    for (int k = 1; k < w->p.attempt; k++)
+        assert_int_not_equal(w->pushed[k], 1);
+}
+
+static void check_step(const struct payment *was, const struct flow_out *out)
+{
+    const struct payment *p = &out->next;
+
+    assert_true(p->version == was->version || p->version == was->version + 1);
+    assert_true(p->version != was->version || p->state == was->state);
+    if (was->state == PAYMENT_SUCCEEDED)
+        assert_int_equal(p->state, PAYMENT_SUCCEEDED);
+    if (payment_state_final(was->state) && p->state != was->state)
+        assert_int_equal(p->state, PAYMENT_SUCCEEDED);
+    if (!payment_state_final(p->state) && p->state != PAYMENT_UNRESOLVED)
+        assert_true(p->next_action_at > 0);
+    if (p->state == PAYMENT_SENDING)
+        assert_true(p->holds_phone);
+    if (p->holds_phone) /* once let go it may be another payment's */
+        assert_true(was->holds_phone || p->state == PAYMENT_SENDING);
+    if (payment_state_final(p->state) || p->state == PAYMENT_WAITING)
+        assert_false(p->holds_phone);
+}
+
+static void one_event(struct world *w)
+{
+    struct flow_event e = next_event(w);
+    struct payment before = w->p;
+    struct flow_out out = step(&w->p, &e, w->now_at);
+
+    check_step(&w->p, &out);
+    if (e.kind == FLOW_DUE && w->p.next_action_at > w->now_at)
+        return; /* not due: the scan would not have found it */
+    note_proof(w, &e, &before);
+    if (out.changed)
+        w->p = out.next;
+    if (!out.actions[FLOW_DO_PUSH])
+        return;
+    check_push(w);
+    w->pushed[w->p.attempt] = 1;
+    w->open = w->p.attempt;
+}
+
+static void history(uint64_t seed)
+{
+    struct world w = {.now_at = T0, .seed = seed | 1};
+
+    w.p = claimed(CLAIM_GO);
+    w.pushed[1] = 1;
+    w.open = 1;
+    for (int i = 0; i < 60; i++) {
+        w.now_at += roll(&w) % 3 ? roll(&w) % (20 * US_PER_S)
+                                 : roll(&w) % (200 * US_PER_S);
+        one_event(&w);
+    }
+}
+
+static void test_random_histories(void **state)
+{
+    const char *given = getenv("FOLENI_SEED");
+    uint64_t seed = given ? strtoull(given, NULL, 10) : 20260101;
+
+    (void)state;
+    print_message("seed %llu\n", (unsigned long long)seed);
+    for (uint64_t i = 0; i < 100000; i++)
+        history((seed + i) * 0x9e3779b97f4a7c15u);
+}
+
+static void test_no_illegal_move(void **state)
+{
+    (void)state;
+    for (int to = PAYMENT_SENDING; to <= PAYMENT_DEAD; to++)
+        assert_int_equal(
+            flow_may_move(PAYMENT_SUCCEEDED, (enum payment_state)to),
+            to == PAYMENT_SUCCEEDED);
+    assert_false(flow_may_move(PAYMENT_UNKNOWN, PAYMENT_SENDING));
+    assert_false(flow_may_move(PAYMENT_PROMPTED, PAYMENT_SENDING));
+    assert_false(flow_may_move(PAYMENT_UNRESOLVED, PAYMENT_SENDING));
+    assert_true(flow_may_move(PAYMENT_WAITING, PAYMENT_SENDING));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_claims),
+        cmocka_unit_test(test_accepted_is_prompted),
+        cmocka_unit_test(test_answer_of_another_attempt_is_nothing),
+        cmocka_unit_test(test_unsent_waits_and_spends_nothing),
+        cmocka_unit_test(test_lost_is_unknown_and_never_pushed),
+        cmocka_unit_test(test_phone_is_let_go_after_the_hold),
+        cmocka_unit_test(test_token_refused_is_tried_at_once_then_waits),
+        cmocka_unit_test(test_throttled_obeys_retry_after),
+        cmocka_unit_test(test_callback_pays),
+        cmocka_unit_test(test_callback_before_the_answer),
+        cmocka_unit_test(test_paid_wins_over_failed),
+        cmocka_unit_test(test_second_receipt_raises_the_alarm),
+        cmocka_unit_test(test_receipt_follows_a_query),
+        cmocka_unit_test(test_one_query_fails_nothing),
+        cmocka_unit_test(test_queries_that_differ_start_over),
+        cmocka_unit_test(test_thin_proof_is_asked_twice),
+        cmocka_unit_test(test_hasty_proof_waits),
+        cmocka_unit_test(test_late_phone_busy_leaves_the_proof),
+        cmocka_unit_test(test_deadline_after_a_push_is_no_rejection),
+        cmocka_unit_test(test_spent_attempts_are_dead),
+        cmocka_unit_test(test_deadline_pushes_nothing),
+        cmocka_unit_test(test_orphan_is_unknown_then_recorder_speaks),
+        cmocka_unit_test(test_ended_attempt_is_not_the_recorders),
+        cmocka_unit_test(test_late_answer_revives_unknown),
+        cmocka_unit_test(test_soft_codes_are_unknown),
+        cmocka_unit_test(test_owed_event_is_sent_again),
+        cmocka_unit_test(test_random_histories),
+        cmocka_unit_test(test_no_illegal_move),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
