@@ -19,6 +19,7 @@
 #include "common/clock.h"
 #include "common/list.h"
 #include "common/must.h"
+#include "common/windows.h"
 
 #include <curl/curl.h>
 
@@ -145,6 +146,8 @@ static void drive(struct calls *calls, curl_socket_t fd, int ready)
     /* The only errors are of our making: a bad handle, recursion. */
     must(curl_multi_socket_action(calls->multi, fd, ready, &running) ==
          CURLM_OK);
+    if (running)
+        WINDOW(call_sent);
 }
 
 static void socket_ready(void *arg, int ready)

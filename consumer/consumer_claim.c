@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/must.h"
+#include "common/windows.h"
 #include "common/wire.h"
 #include "consumer/consumer_priv.h"
 
@@ -202,6 +203,7 @@ static void begin_push(struct consumer *c, const struct claim_row *row)
 {
     struct task *t = task_new(c, &row->payment, NULL, FLOW_NOT_SENT);
 
+    WINDOW(claimed);
     if (row->payment.state == PAYMENT_SENDING)
         task_push(t, row->lease_us);
     else
@@ -236,8 +238,10 @@ static void send_claim(struct consumer *c)
 
     c->claim_busy = true;
     pace_began(&c->claim_pace, n);
+    WINDOW(claim_unsent);
     store_claim(c->store, b->rows + from, n, b->positions,
                 last ? b->positions_n : 0, claim_done, c);
+    WINDOW(claim_sent);
 }
 
 /* A row that the database refuses is no payment; the others are. */
@@ -403,6 +407,8 @@ void callbacks_run(struct consumer *c)
         return;
     records = intake_callbacks(c->intake, CALLBACKS_MAX, &n);
     c->callbacks_out = n > 0;
+    if (n)
+        WINDOW(callback_unapplied);
     for (size_t i = 0; i < n; i++)
         apply_callback(c, records[i]);
     if (c->callbacks_out && !c->callbacks_open)

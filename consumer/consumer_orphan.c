@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/must.h"
+#include "common/windows.h"
 #include "consumer/consumer_priv.h"
 
 #include <string.h>
@@ -74,6 +75,7 @@ void consumer_orphans(void *arg, const struct dead_worker *dead,
         return; /* they are found again */
     log_warn("worker", "taking_over", KV_INT("incarnation", dead->incarnation),
              KV("host", dead->host), KV_INT("payments", n));
+    WINDOW(taking_over);
     state = *dead->recorder && dead->here
                 ? recorder_read(dead->recorder, &reading)
                 : RECORDER_GONE;

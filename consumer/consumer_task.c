@@ -9,6 +9,7 @@
 #include "common/metrics.h"
 #include "common/must.h"
 #include "common/sign.h"
+#include "common/windows.h"
 #include "consumer/consumer_priv.h"
 
 #include <stdlib.h>
@@ -145,6 +146,7 @@ static void told(void *arg, const struct uuid *payment, int version,
 {
     struct consumer *c = arg;
 
+    WINDOW(event_untold);
     if (err || c->told_n == (size_t)c->cfg->kafka_queue_records_max)
         return; /* owed: the due-scan finds it */
     c->told[c->told_n++] = (struct told_row){*payment, version};
@@ -152,6 +154,7 @@ static void told(void *arg, const struct uuid *payment, int version,
 
 void consumer_announce(struct consumer *c, const struct payment *p)
 {
+    WINDOW(event_unsent);
     tell_status(c->tell, p, told, c);
 }
 
@@ -248,6 +251,7 @@ void task_act(struct task *t, int64_t lease_us)
     }
     t->seen = *p;
     t->unsure = false;
+    WINDOW(retry_claimed);
     task_push(t, lease_us);
 }
 
@@ -349,7 +353,9 @@ static void run_round(struct consumer *c, struct round *r)
     if (!r->n)
         return;
     r->busy = true;
+    WINDOW(step_unsent);
     store_step(c->store, r->rows, r->n, round_done, r);
+    WINDOW(step_sent);
 }
 
 bool tasks_run(struct consumer *c)

@@ -15,6 +15,7 @@
 #include "common/metrics.h"
 #include "common/must.h"
 #include "common/sign.h"
+#include "common/windows.h"
 #include "consumer/gate_priv.h"
 #include "consumer/recorder.h"
 
@@ -153,9 +154,11 @@ static bool before_push(void *arg)
         c->refused = "this worker no longer trusts its claim";
         return false;
     }
+    WINDOW(push_unmarked);
     if (!g->spec.recorder)
         return true;
     c->result.slot = recorder_begin(g->spec.recorder, &c->payment, c->attempt);
+    WINDOW(push_marked);
     if (c->result.slot >= 0)
         return true;
     c->refused = "flight recorder is full";
@@ -226,7 +229,9 @@ static void call_done(void *arg, const struct call_result *r)
     c->result.unreachable = r->unreachable;
     if (r->end == CALL_ANSWERED) {
         read_answer(c, r);
+        WINDOW(answer_unnoted);
         note_answer(c);
+        WINDOW(answer_uncommitted);
     } else {
         c->result.why = r->err;
         if (c->refused)

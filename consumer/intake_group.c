@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/must.h"
+#include "common/windows.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -210,6 +211,7 @@ static void commit_group(struct group *g)
         }
     if (n) {
         g->committing = true;
+        WINDOW(offset_uncommitted);
         kafka_commit(g->consumer, at, n, "", committed, g);
     }
     free(at);

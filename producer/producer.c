@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/must.h"
+#include "common/windows.h"
 #include "common/wire.h"
 #include "producer/producer_priv.h"
 
@@ -25,6 +26,7 @@ static void callback_published(void *arg, const struct err *err)
 {
     struct parked *k = arg;
 
+    WINDOW(callback_unanswered);
     metric_add(err ? M_CALLBACKS_REFUSED : M_CALLBACKS_KEPT, 1);
     if (k->req && err)
         callbacks_refused(k->req);
@@ -50,6 +52,7 @@ static void on_callback(void *arg, struct http_request *req)
         .source = http_peer(req),
     };
     cb.body = http_body(req, &cb.len);
+    WINDOW(callback_unpublished);
     k = producer_park(p, req);
     if (publish_callback(p->publish, &cb, callback_published, k, &err)) {
         metric_add(M_CALLBACKS_REFUSED, 1);

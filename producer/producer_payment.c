@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/metrics.h"
+#include "common/windows.h"
 
 #include <string.h>
 
@@ -18,6 +19,7 @@ static void payment_published(void *arg, const struct err *err)
     struct http_request *req = k->req;
     bool unsure = err && err->code != ERR_UNAVAILABLE;
 
+    WINDOW(request_unanswered);
     metric_add(err ? M_NOT_QUEUED : M_ACCEPTED, 1);
     if (!err) {
         producer_write_queued(p, request);
@@ -99,6 +101,7 @@ static void publish_payment(struct producer *p, struct http_request *req,
         return;
     }
     list_append(bucket(p, &request->id), &k->node);
+    WINDOW(request_unreported);
 }
 
 void producer_on_payment(void *arg, struct http_request *req)

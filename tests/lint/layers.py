@@ -13,7 +13,7 @@ import re
 LAYERS = {
     "common": [
         ["base"],
-        ["must", "err", "list", "near"],
+        ["must", "err", "list", "near", "windows"],
         ["heap", "buf"],
         ["clock", "id"],
         ["payment"],
