@@ -15,9 +15,10 @@
 #ifndef FOLENI_COMMON_WINDOWS_H
 #define FOLENI_COMMON_WINDOWS_H
 
-#ifdef FOLENI_WINDOWS
-/** The moment @p name has come. */
+/** The moment @p name has come. Defined in test builds only. */
 void window_open(const char *name);
+
+#ifdef FOLENI_WINDOWS
 #define WINDOW(name) window_open(#name)
 #else
 #define WINDOW(name) ((void)0)
