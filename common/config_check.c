@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define KEY_BYTES_MIN 16 /* of keys that sign: 128 bits */
+#define PATH_SECRET_MAX 128
 
 static const char SANDBOX_URL[] = "https://sandbox.safaricom.co.ke";
 static const char PRODUCTION_URL[] = "https://api.safaricom.co.ke";
@@ -171,6 +172,15 @@ static bool is_key_or_empty(const char *text)
     return !*text || strlen(text) >= KEY_BYTES_MIN;
 }
 
+/** The last part of a URL's path that nobody guesses. */
+static bool is_path_secret_or_empty(const char *text)
+{
+    return is_key_or_empty(text) && strlen(text) <= PATH_SECRET_MAX &&
+           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                        "0123456789_-") == strlen(text);
+}
+
+#define PATH_SECRET "16 to 128 letters, digits, underscores and hyphens"
 #define ADDRESS "address:port, as in 127.0.0.1:8080 or [::1]:8080"
 #define URL "http:// or https://, a host, and no slash at the end"
 
@@ -198,6 +208,9 @@ static const struct form {
      "database.password_file or database.password_env"},
     {&config_settings, "callbacks.mac_key", is_key_or_empty,
      "16 bytes or more"},
+    {&config_settings, "c2b.secret", is_path_secret_or_empty, PATH_SECRET},
+    {&config_settings, "c2b.second_secret", is_path_secret_or_empty,
+     PATH_SECRET},
     {&config_clients, "id", is_uuid,
      "a UUID, as in 6f1c6a3e-7c1b-4b0e-9d5a-0d3a4c5b6e7f"},
     {&config_clients, "api_key_sha256", is_sha256,

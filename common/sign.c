@@ -132,6 +132,18 @@ void sign_callback(const char *key, const struct uuid *payment, int attempt,
     hex(mac, (CALLBACK_MAC_SIZE - 1) / 2, out);
 }
 
+void sign_c2b(const char *key, const void *body, size_t len,
+              char out[CALLBACK_MAC_SIZE])
+{
+    EVP_MAC_CTX *ctx = mac_begin(key);
+    uint8_t mac[SHA256_SIZE];
+
+    mac_add(ctx, "c2b\n", 4);
+    mac_add(ctx, body, len);
+    mac_end(ctx, mac);
+    hex(mac, (CALLBACK_MAC_SIZE - 1) / 2, out);
+}
+
 /* --- the small ones --- */
 
 bool sign_equal(const void *a, const void *b, size_t len)

@@ -1,6 +1,6 @@
 /*
- * Hashes, MACs and encodings over OpenSSL, and the two signatures of the
- * product: on records in Kafka and in callback paths. Everything secret is
+ * Hashes, MACs and encodings over OpenSSL, and the signatures of the product:
+ * on records in Kafka and in callback paths. Everything secret is
  * compared in constant time and wiped by its owner with sign_wipe().
  */
 #ifndef FOLENI_COMMON_SIGN_H
@@ -59,5 +59,12 @@ void sign_record(const char *secret, const struct record_claim *claim,
  */
 void sign_callback(const char *key, const struct uuid *payment, int attempt,
                    char out[CALLBACK_MAC_SIZE]);
+
+/**
+ * First 16 bytes of HMAC-SHA-256 with @p key over "c2b", LF and @p body, in
+ * hex: on a C2B notice's record in Kafka it says that foleni-api took it in.
+ */
+void sign_c2b(const char *key, const void *body, size_t len,
+              char out[CALLBACK_MAC_SIZE]);
 
 #endif

@@ -23,8 +23,11 @@ struct buf;
 #define HDR_FINGERPRINT "foleni-fingerprint" /* of a status event: hex      */
 #define HDR_VERSION "foleni-version"         /* of a status event: decimal  */
 #define HDR_FINAL "foleni-final"             /* of a status event: 0 or 1   */
-#define HDR_MAC "foleni-mac"       /* the callback path's MAC               */
+#define HDR_KIND "foleni-kind"     /* of a callback: absent = STK, KIND_C2B */
+#define HDR_MAC "foleni-mac"       /* the callback path's MAC; sign_c2b()   */
 #define HDR_SOURCE "foleni-source" /* address that called back              */
+
+#define KIND_C2B "c2b"
 
 /**
  * What was wrong with a request, for problem+json and dead letters. Codes of
@@ -132,5 +135,36 @@ MUST_CHECK enum err_code
 wire_read_callback_address(const struct kafka_record *record,
                            const char *mac_key, struct callback_address *ret,
                            struct err *err);
+
+#define C2B_REFERENCE_MAX 64
+#define C2B_MSISDN_MAX 64
+
+/** What a C2B confirmation says. Absent texts are "". */
+struct c2b {
+    char receipt[RECEIPT_MAX + 1]; /* TransID                             */
+    int64_t shortcode;             /* BusinessShortCode                   */
+    int64_t amount;                /* shillings; 0 = not a whole number   */
+    int64_t paid_at;               /* 0 = not said                        */
+    char reference[C2B_REFERENCE_MAX + 1]; /* BillRefNumber, as typed     */
+    /** As it came: SHA-256 in hex, masked ("2547 ***** 126") or plain. */
+    char msisdn[C2B_MSISDN_MAX + 1];
+};
+
+/**
+ * Tolerant: texts or numbers, unknown members. ERR_INPUT when TransID,
+ * BusinessShortCode or TransAmount is not there: kept raw, flagged.
+ */
+MUST_CHECK enum err_code wire_read_c2b(const char *body, size_t len,
+                                       struct c2b *ret, struct err *err);
+
+/** Whether a record on payments.callbacks is a C2B notice. */
+bool wire_is_c2b(const struct kafka_record *record);
+
+/**
+ * Checks that foleni-api took the notice in: HDR_MAC against sign_c2b() with
+ * @p mac_key (ERR_DENIED when it is wrong, or the key empty).
+ */
+MUST_CHECK enum err_code wire_check_c2b(const struct kafka_record *record,
+                                        const char *mac_key, struct err *err);
 
 #endif

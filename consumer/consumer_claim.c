@@ -365,6 +365,8 @@ static void apply_callback(struct consumer *c,
     struct task *t;
     struct err err;
 
+    if (wire_is_c2b(record))
+        return; /* money that came otherwise: nothing reads it yet */
     if (wire_read_callback_address(record, c->cfg->callbacks_mac_key, &at,
                                    &err)) {
         metric_add(M_CALLBACK_BAD_MAC, 1);

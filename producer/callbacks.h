@@ -1,6 +1,7 @@
 /*
- * Reading what Daraja posts: POST /callbacks/{payment}/{attempt}/{mac}. Only
- * the path is believed, because only the path is ours.
+ * Reading what Daraja posts: POST /callbacks/{payment}/{attempt}/{mac}, and
+ * POST /c2b/confirmation/{secret}. Only the path is believed, because only the
+ * path is ours.
  */
 #ifndef FOLENI_PRODUCER_CALLBACKS_H
 #define FOLENI_PRODUCER_CALLBACKS_H
@@ -25,6 +26,14 @@ struct callback_path {
  */
 bool callbacks_path(const struct config *cfg, struct http_request *req,
                     struct callback_path *ret);
+
+/**
+ * Checks the secret in the path of a C2B confirmation. A wrong one gets 404, as
+ * everything does while no secret is configured.
+ *
+ * @return false when that was answered; @p req is then gone.
+ */
+bool callbacks_c2b(const struct config *cfg, struct http_request *req);
 
 /** 200, what Daraja expects; only after the callback is durable. */
 void callbacks_accepted(struct http_request *req);

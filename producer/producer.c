@@ -61,6 +61,39 @@ static void on_callback(void *arg, struct http_request *req)
     }
 }
 
+/* --- POST /c2b/confirmation/... --- */
+
+static void c2b_published(void *arg, const struct err *err)
+{
+    struct parked *k = arg;
+
+    metric_add(err ? M_C2B_REFUSED : M_C2B_KEPT, 1);
+    if (k->req && err)
+        callbacks_refused(k->req);
+    else if (k->req)
+        callbacks_accepted(k->req);
+    producer_unpark(k);
+}
+
+static void on_c2b(void *arg, struct http_request *req)
+{
+    struct producer *p = arg;
+    struct publish_c2b notice;
+    struct parked *k;
+    struct err err;
+
+    if (!callbacks_c2b(p->cfg, req))
+        return;
+    notice = (struct publish_c2b){.source = http_peer(req)};
+    notice.body = http_body(req, &notice.len);
+    k = producer_park(p, req);
+    if (publish_c2b(p->publish, &notice, c2b_published, k, &err)) {
+        metric_add(M_C2B_REFUSED, 1);
+        producer_unpark(k);
+        callbacks_refused(req);
+    }
+}
+
 /* --- what the topics say --- */
 
 static void index_request(struct producer *p, const struct request *req)
@@ -157,6 +190,7 @@ static const struct http_route public_routes[] = {
     {HTTP_POST, "/v1/payments", producer_on_payment},
     {HTTP_GET, "/v1/payments/{}", producer_on_status},
     {HTTP_POST, "/callbacks/{}/{}/{}", on_callback},
+    {HTTP_POST, "/c2b/confirmation/{}", on_c2b},
 };
 
 static const struct http_route admin_routes[] = {

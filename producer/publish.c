@@ -16,6 +16,7 @@
 
 #define VALUE_MAX 8192
 #define FREE_WAIT_MS 3000
+#define C2B_KEY_SIZE (2 * SHA256_SIZE + 1)
 #define NUMBER_SIZE 24 /* digits of an int64_t, sign, terminator */
 
 struct publish {
@@ -125,6 +126,50 @@ enum err_code publish_callback(struct publish *p,
     headers[2] = header(HDR_MAC, cb->mac);
     headers[3] = header(HDR_TIME, time);
     headers[4] = header(HDR_SOURCE, cb->source);
+    return kafka_produce(p->producer, &record, done, arg, err);
+}
+
+/* Notices of one payment go to one partition, whoever repeats them. */
+static void c2b_key(const struct publish_c2b *notice, char out[C2B_KEY_SIZE])
+{
+    uint8_t hash[SHA256_SIZE];
+    struct c2b c2b;
+    struct err err;
+    struct buf hex;
+
+    if (!wire_read_c2b(notice->body, notice->len, &c2b, &err)) {
+        text_copy(out, C2B_KEY_SIZE, c2b.receipt);
+        return;
+    }
+    sign_sha256(notice->body, notice->len, hash);
+    buf_init(&hex, C2B_KEY_SIZE);
+    buf_addhex(&hex, hash, sizeof(hash));
+    text_copy(out, C2B_KEY_SIZE, hex.data);
+    buf_done(&hex);
+}
+
+enum err_code publish_c2b(struct publish *p, const struct publish_c2b *notice,
+                          kafka_done_fn done, void *arg, struct err *err)
+{
+    char key[C2B_KEY_SIZE], time[NUMBER_SIZE], mac[CALLBACK_MAC_SIZE];
+    struct kafka_header headers[4];
+    struct kafka_record record = {
+        .topic = p->topics[TOPIC_CALLBACKS],
+        .key = key,
+        .value = notice->body,
+        .value_len = notice->len,
+        .headers = headers,
+        .headers_n = ARRAY_LEN(headers),
+    };
+
+    c2b_key(notice, key);
+    record.key_len = strlen(key);
+    number(time, clock_wall_at() / US_PER_MS);
+    sign_c2b(p->cfg->callbacks_mac_key, notice->body, notice->len, mac);
+    headers[0] = header(HDR_KIND, KIND_C2B);
+    headers[1] = header(HDR_MAC, mac);
+    headers[2] = header(HDR_TIME, time);
+    headers[3] = header(HDR_SOURCE, notice->source);
     return kafka_produce(p->producer, &record, done, arg, err);
 }
 

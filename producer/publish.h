@@ -45,6 +45,20 @@ MUST_CHECK enum err_code publish_callback(struct publish *p,
                                           kafka_done_fn done, void *arg,
                                           struct err *err);
 
+/** A C2B confirmation; the secret in its path has been checked. */
+struct publish_c2b {
+    const char *source; /* the caller's address */
+    const char *body;
+    size_t len;
+};
+
+/** Publishes a C2B confirmation byte for byte, keyed by its receipt, or by its
+ *  hash when it names none; as above. */
+MUST_CHECK enum err_code publish_c2b(struct publish *p,
+                                     const struct publish_c2b *notice,
+                                     kafka_done_fn done, void *arg,
+                                     struct err *err);
+
 /** Records without their report. */
 size_t publish_queued(const struct publish *p);
 

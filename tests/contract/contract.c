@@ -215,6 +215,24 @@ static void do_callback(struct command *c)
     json_put_int(c->out, "paid_at", cb.paid_at);
 }
 
+static void do_c2b(struct command *c)
+{
+    struct c2b c2b;
+    struct err err;
+
+    if (wire_read_c2b(c->document.data, c->document.len, &c2b, &err)) {
+        put_err(c->out, &err);
+        return;
+    }
+    json_put_bool(c->out, "ok", true);
+    json_put_text(c->out, "receipt", c2b.receipt);
+    json_put_int(c->out, "shortcode", c2b.shortcode);
+    json_put_int(c->out, "amount", c2b.amount);
+    json_put_int(c->out, "paid_at", c2b.paid_at);
+    json_put_text(c->out, "reference", c2b.reference);
+    json_put_text(c->out, "msisdn", c2b.msisdn);
+}
+
 static size_t read_headers(const struct json *object, struct kafka_header *to)
 {
     size_t n = 0;
@@ -356,6 +374,15 @@ static void do_mac(struct command *c)
     json_put_text(c->out, "mac", mac);
 }
 
+static void do_c2b_mac(struct command *c)
+{
+    const char *body = text_of(c->root, "body");
+    char mac[CALLBACK_MAC_SIZE];
+
+    sign_c2b(text_of(c->root, "key"), body, strlen(body), mac);
+    json_put_text(c->out, "mac", mac);
+}
+
 /* --- the pipe --- */
 
 static const struct {
@@ -365,10 +392,12 @@ static const struct {
     {"body", do_body},
     {"record", do_record},
     {"callback", do_callback},
+    {"c2b", do_c2b},
     {"event", do_event},
     {"write", do_write},
     {"problem", do_problem},
     {"mac", do_mac},
+    {"c2b_mac", do_c2b_mac},
     {"signature", do_signature},
     {"payment_id", do_payment_id},
 };

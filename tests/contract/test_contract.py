@@ -25,7 +25,8 @@ PHONE = "254712345678"
 TOPICS = {"high": 0, "normal": 1, "low": 2}
 AT_US = 1795248000000000  # 2026-11-21T08:00:00Z
 DOCUMENTS = [n for n in judge.NAMES if n != "common"]
-READ_BY_C = ["http-request", "request-event", "callback", "status-event"]
+READ_BY_C = ["http-request", "request-event", "callback", "c2b-confirmation",
+             "status-event"]
 
 
 class Driver:
@@ -103,6 +104,8 @@ def read(c, path):
                  topic=_topic_of(path))
     if kind == "callback":
         return c("callback", file=file)
+    if kind == "c2b-confirmation":
+        return c("c2b", file=file)
     return c("event", file=file, key="56a65011-60fd-5202-ba6a-d40d0d945844",
              headers=_event_headers(path.read_bytes()))
 
@@ -137,7 +140,8 @@ def test_decoder_takes(c, path):
     assert answer["ok"], answer
 
 
-@examples("invalid", ["http-request", "request-event", "callback"])
+@examples("invalid", ["http-request", "request-event", "callback",
+                      "c2b-confirmation"])
 def test_decoder_refuses(c, path):
     answer = read(c, path)
     assert not answer["ok"], answer
@@ -233,6 +237,33 @@ def test_callback_by_name(c):
     assert callback("description-not-text")["result_text"] == ""
     assert callback("bytes-name-twice")["result_text"] == "a"
     assert callback("bytes-not-utf-8")["result_text"] == "Jos\ufffd"
+
+
+def test_c2b_by_name(c):
+    def notice(name):
+        return read(c, EXAMPLES / "valid" / "c2b-confirmation" /
+                    f"{name}.json")
+
+    paid = {"ok": True, "receipt": "RKTQDM7W6S", "shortcode": 600638,
+            "amount": 10, "paid_at": 1574393925000000,
+            "reference": "INV0000042", "msisdn": "25470****149"}
+    for name in ("paybill", "amount-with-zero-cents", "unknown-members",
+                 "bytes-not-utf-8", "bytes-name-twice",
+                 "bytes-byte-order-mark"):
+        assert notice(name) == paid, name
+    assert notice("till-without-reference") == {
+        **paid, "reference": "", "msisdn": "2547 ***** 126"}
+    assert notice("hashed-phone") == {
+        **paid, "msisdn": hashlib.sha256(b"254708374149").hexdigest()}
+    assert notice("plain-phone-and-numbers") == {
+        **paid, "msisdn": "254708374149"}
+    assert notice("reference-too-long") == {**paid, "reference": ""}
+    assert notice("time-no-such-day") == {**paid, "paid_at": 0}
+    for name in ("amount-with-cents", "amount-negative"):
+        assert notice(name) == {**paid, "amount": 0}, name
+    assert notice("smallest") == {
+        "ok": True, "receipt": "R", "shortcode": 1, "amount": 0, "paid_at": 0,
+        "reference": "", "msisdn": ""}
 
 
 # --- writing ---
@@ -366,6 +397,15 @@ def test_callback_mac(c, v):
     assert mac.hexdigest()[:32] == v["mac"]
     del (given := dict(v))["mac"]
     assert c("mac", **given)["mac"] == v["mac"]
+
+
+@vectors("c2b-mac")
+def test_c2b_mac(c, v):
+    mac = hmac.new(v["key"].encode(), b"c2b\n" + v["body"].encode(),
+                   hashlib.sha256)
+    assert mac.hexdigest()[:32] == v["mac"]
+    answer = c("c2b_mac", key=v["key"], body=v["body"])
+    assert answer["mac"] == v["mac"]
 
 
 @vectors("fingerprint")

@@ -15,6 +15,7 @@ CLIENTS = {
 }
 SHORTCODES = (174379, 600000)
 MAC_KEY = "test-key-of-the-callback-paths"
+C2B_SECRET = "test-secret-of-the-c2b-path"
 CONSUMER_KEY, CONSUMER_SECRET = "test-consumer-key", "test-consumer-secret"
 PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
 
@@ -41,6 +42,7 @@ QUICK = {
 
 SECRETS = {
     "mac-key": MAC_KEY,
+    "c2b-secret": C2B_SECRET,
     "consumer-key": CONSUMER_KEY,
     "consumer-secret": CONSUMER_SECRET,
     "passkey": PASSKEY,

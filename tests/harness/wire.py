@@ -6,7 +6,7 @@ import hmac
 import json
 import time
 
-from tests.harness.settings import CLIENTS, MAC_KEY
+from tests.harness.settings import C2B_SECRET, CLIENTS, MAC_KEY
 
 
 def signature(client, stamp, key, value):
@@ -53,3 +53,25 @@ def callback_body(checkout_id, code=0, text="done", items=None):
         body["CallbackMetadata"] = {
             "Item": [{"Name": k, "Value": v} for k, v in items.items()]}
     return json.dumps({"Body": {"stkCallback": body}}).encode()
+
+
+def c2b_path(secret=C2B_SECRET):
+    return f"/c2b/confirmation/{secret}"
+
+
+def c2b_body(receipt, amount=100, shortcode="174379", reference="ORDER1",
+             msisdn="2547 ***** 126", at="20261121110000", **more):
+    """M-Pesa's confirmation of one payment."""
+    return json.dumps({
+        "TransactionType": "Pay Bill", "TransID": receipt, "TransTime": at,
+        "TransAmount": f"{amount}.00", "BusinessShortCode": shortcode,
+        "BillRefNumber": reference, "InvoiceNumber": "",
+        "OrgAccountBalance": "49197.00", "ThirdPartyTransID": "",
+        "MSISDN": msisdn, "FirstName": "A", "MiddleName": "", "LastName": "",
+        **more}).encode()
+
+
+def c2b_mac(body, key=MAC_KEY):
+    """Header foleni-mac of a C2B notice's record."""
+    return hmac.new(key.encode(), b"c2b\n" + body,
+                    hashlib.sha256).hexdigest()[:32]

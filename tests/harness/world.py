@@ -121,6 +121,7 @@ class World:
             "api.listen": "127.0.0.1:0",
             "api.admin_listen": "127.0.0.1:0",
             "callbacks.mac_key_file": secrets / "mac-key",
+            "c2b.secret_file": secrets / "c2b-secret",
             "worker.admin_listen": "127.0.0.1:0",
             "recorder.directory": self.directory / "recorder",
             "sim.listen": "127.0.0.1:0",

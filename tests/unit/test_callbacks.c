@@ -1,6 +1,6 @@
 /*
  * The callback path, over HTTP: only a MAC of ours opens it, and nobody learns
- * anything from a closed one.
+ * anything from a closed one. The same for C2B, whose path holds a secret.
  */
 #include "producer/callbacks.h"
 
@@ -16,6 +16,8 @@
 
 #define MAC_KEY "0123456789abcdef"
 #define ID "6f1c0000-1111-5222-8333-00000000009e"
+#define SECRET "c2b-secret-of-32-characters-0001"
+#define SECOND "c2b-secret-of-32-characters-0002"
 #define BODY "{\"Body\":{\"stkCallback\":{}}}"
 
 struct world {
@@ -42,8 +44,19 @@ static void on_callback(void *arg, struct http_request *req)
         callbacks_refused(req);
 }
 
+static void on_c2b(void *arg, struct http_request *req)
+{
+    struct world *w = arg;
+
+    if (!callbacks_c2b(&w->cfg, req))
+        return;
+    w->good++;
+    callbacks_accepted(req);
+}
+
 static const struct http_route routes[] = {
     {HTTP_POST, "/callbacks/{}/{}/{}", on_callback},
+    {HTTP_POST, "/c2b/confirmation/{}", on_c2b},
 };
 
 static int set_up(void **state)
@@ -66,6 +79,8 @@ static int set_up(void **state)
         .http_header_bytes_max = 16384,
         .http_idle_timeout_ms = 10000,
         .callbacks_mac_key = MAC_KEY,
+        .c2b_secret = SECRET,
+        .c2b_second_secret = "",
     };
     w->loop = loop_new();
     w->durable = true;
@@ -220,6 +235,60 @@ static void test_ids_that_are_none(void **state)
         assert_refused(w, ids[i], "1", mac);
 }
 
+/* --- C2B --- */
+
+static int notify(struct world *w, const char *secret)
+{
+    char path[400];
+    struct answer a;
+
+    snprintf(path, sizeof(path), "/c2b/confirmation/%s", secret);
+    ask(w->loop, http_server_port(w->server), "POST", path,
+        "Content-Type: application/json\r\n", BODY, &a);
+    if (a.status == 200)
+        assert_string_equal(a.body, "{\"ResultCode\":0,\"ResultDesc\":"
+                                    "\"Accepted\"}");
+    return a.status;
+}
+
+static void test_c2b_secrets_of_ours(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(notify(w, SECRET), 200);
+    assert_int_equal(notify(w, SECOND), 404);
+    w->cfg.c2b_second_secret = SECOND;
+    assert_int_equal(notify(w, SECRET), 200);
+    assert_int_equal(notify(w, SECOND), 200);
+    w->cfg.c2b_secret = "";
+    assert_int_equal(notify(w, SECRET), 404);
+    assert_int_equal(notify(w, SECOND), 200);
+    assert_int_equal(w->good, 4);
+}
+
+static void test_c2b_secrets_of_others(void **state)
+{
+    struct world *w = *state;
+    int64_t forged = metric_get(M_C2B_FORGED);
+    char other[sizeof(SECRET) + 1];
+    int n = 0;
+
+    for (size_t i = 0; i < sizeof(SECRET) - 1; i++, n++) {
+        snprintf(other, sizeof(other), "%s", SECRET);
+        other[i] ^= 1;
+        assert_int_equal(notify(w, other), 404);
+    }
+    snprintf(other, sizeof(other), "%s0", SECRET);
+    assert_int_equal(notify(w, other), 404);
+    snprintf(other, sizeof(other), "%.31s", SECRET);
+    assert_int_equal(notify(w, other), 404);
+    w->cfg.c2b_secret = ""; /* none configured: nothing opens */
+    assert_int_equal(notify(w, SECRET), 404);
+    assert_int_equal(notify(w, "%20"), 404);
+    assert_int_equal(metric_get(M_C2B_FORGED), forged + n + 4);
+    assert_int_equal(w->good, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -228,6 +297,7 @@ int main(void)
         TEST(test_a_path_of_ours),         TEST(test_not_durable),
         TEST(test_macs_of_something_else), TEST(test_every_digit_counts),
         TEST(test_attempts_that_are_none), TEST(test_ids_that_are_none),
+        TEST(test_c2b_secrets_of_ours),    TEST(test_c2b_secrets_of_others),
     };
 
     log_open("test_callbacks", LOG_ERROR, false);

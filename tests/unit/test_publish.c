@@ -188,6 +188,57 @@ static void test_an_empty_callback(void **state)
     assert_int_equal(w->m->kept[0]->record.value_len, 0);
 }
 
+static void publish_notice(struct world *w, const char *body, size_t len)
+{
+    struct publish_c2b notice = {
+        .source = "196.201.212.69", .body = body, .len = len};
+    struct err err;
+
+    assert_int_equal(publish_c2b(w->publish, &notice, on_done, w, &err), 0);
+}
+
+static void test_a_c2b_notice(void **state)
+{
+    static const char body[] = "{\"TransID\":\"RKTQDM7W6S\", "
+                               "\"BusinessShortCode\":\"600638\","
+                               "\"TransAmount\":\"10.00\"}\n";
+    struct world *w = *state;
+    const struct mock_kept *k;
+    struct err err;
+
+    publish_notice(w, body, sizeof(body) - 1);
+    mock_follow(w->m, TOPIC_CALLBACKS);
+    MOCK_WAIT(w->m, w->m->kept_n == 1 && w->durable == 1);
+    k = w->m->kept[0];
+    assert_true(wire_is_c2b(&k->record));
+    assert_int_equal(k->record.key_len, 10);
+    assert_memory_equal(k->record.key, "RKTQDM7W6S", 10);
+    assert_int_equal(k->record.value_len, sizeof(body) - 1);
+    assert_memory_equal(k->record.value, body, sizeof(body) - 1);
+    assert_string_equal(mock_header(k, HDR_KIND), "c2b");
+    assert_string_equal(mock_header(k, HDR_SOURCE), "196.201.212.69");
+    assert_non_null(mock_header(k, HDR_TIME));
+    assert_int_equal(wire_check_c2b(&k->record, MAC_KEY, &err), ERR_NONE);
+    assert_int_equal(wire_check_c2b(&k->record, "another", &err), ERR_DENIED);
+}
+
+/* Kept all the same: people read what we cannot. */
+static void test_a_c2b_notice_that_cannot_be_read(void **state)
+{
+    static const char body[] = "<html>\0\xff";
+    struct world *w = *state;
+    const struct kafka_record *r;
+    struct err err;
+
+    publish_notice(w, body, sizeof(body));
+    mock_follow(w->m, TOPIC_CALLBACKS);
+    MOCK_WAIT(w->m, w->m->kept_n == 1);
+    r = &w->m->kept[0]->record;
+    assert_int_equal(r->key_len, 64); /* a hash */
+    assert_memory_equal(r->value, body, sizeof(body));
+    assert_int_equal(wire_check_c2b(r, MAC_KEY, &err), ERR_NONE);
+}
+
 static void test_kafka_is_away(void **state)
 {
     struct world *w = *state;
@@ -217,6 +268,8 @@ int main(void)
         TEST(test_the_signature_is_the_clients),
         TEST(test_a_callback),
         TEST(test_an_empty_callback),
+        TEST(test_a_c2b_notice),
+        TEST(test_a_c2b_notice_that_cannot_be_read),
         TEST(test_kafka_is_away),
     };
 

@@ -858,6 +858,36 @@ static void test_callbacks_need_a_key(void **state)
     assert_bad_address(&a, "", ERR_DENIED);
 }
 
+static void test_forged_c2b_notices(void **state)
+{
+    char body[] = "{\"TransID\":\"RKTQDM7W6S\"}", mac[CALLBACK_MAC_SIZE];
+    struct kafka_header headers[] = {{HDR_KIND, "c2b", 3}, {HDR_MAC, mac, 32}};
+    struct kafka_record r = {.value = body,
+                             .value_len = sizeof(body) - 1,
+                             .headers = headers,
+                             .headers_n = 2};
+    struct err err;
+
+    (void)state;
+    sign_c2b(MAC_KEY, body, sizeof(body) - 1, mac);
+    assert_true(wire_is_c2b(&r));
+    assert_int_equal(wire_check_c2b(&r, MAC_KEY, &err), ERR_NONE);
+    assert_int_equal(wire_check_c2b(&r, "another-key", &err), ERR_DENIED);
+    body[3] ^= 1;
+    assert_int_equal(wire_check_c2b(&r, MAC_KEY, &err), ERR_DENIED);
+    body[3] ^= 1;
+    headers[1].len = 31;
+    assert_int_equal(wire_check_c2b(&r, MAC_KEY, &err), ERR_DENIED);
+    r.headers_n = 1;
+    assert_int_equal(wire_check_c2b(&r, MAC_KEY, &err), ERR_DENIED);
+    sign_c2b("", body, sizeof(body) - 1, mac);
+    r.headers_n = 2;
+    headers[1].len = 32;
+    assert_int_equal(wire_check_c2b(&r, "", &err), ERR_DENIED);
+    headers[0].len = 2;
+    assert_false(wire_is_c2b(&r));
+}
+
 static void test_malformed_callback_addresses(void **state)
 {
     static const char *const attempts[] = {
@@ -1058,6 +1088,7 @@ int main(void)
         cmocka_unit_test(test_callback_address),
         cmocka_unit_test(test_forged_callback_addresses),
         cmocka_unit_test(test_callbacks_need_a_key),
+        cmocka_unit_test(test_forged_c2b_notices),
         cmocka_unit_test(test_malformed_callback_addresses),
         cmocka_unit_test(test_callback_texts_are_bounded),
         cmocka_unit_test(test_callback_values_that_cannot_be),
