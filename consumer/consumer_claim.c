@@ -355,6 +355,8 @@ static void fill_event(struct flow_event *e, const struct callback *cb,
               cb->merchant_id);
     text_copy(e->money.receipt, sizeof(e->money.receipt), cb->receipt);
     e->money.paid_at = cb->paid_at;
+    e->money.amount = cb->amount;
+    e->money.msisdn = cb->msisdn;
 }
 
 static void apply_callback(struct consumer *c,

@@ -219,12 +219,22 @@ static void alarm_for(const struct payment *p, enum metric metric,
 
 static void act_alarms(const struct payment *p, const bool *actions)
 {
-    if (actions[FLOW_DO_STOP_LINE])
-        alarm_for(p, M_ALARM_CONFIGURATION, "misconfigured");
-    if (actions[FLOW_DO_ALARM_DOUBLE])
-        alarm_for(p, M_ALARM_DOUBLE, "possible_double_charge");
-    if (actions[FLOW_DO_ALARM_UNRESOLVED])
-        alarm_for(p, M_ALARM_UNRESOLVED, "unresolved");
+    static const struct {
+        enum flow_action action;
+        enum metric metric;
+        const char *event;
+    } alarms[] = {
+        {FLOW_DO_STOP_LINE, M_ALARM_CONFIGURATION, "misconfigured"},
+        {FLOW_DO_ALARM_DOUBLE, M_ALARM_DOUBLE, "possible_double_charge"},
+        {FLOW_DO_ALARM_UNRESOLVED, M_ALARM_UNRESOLVED, "unresolved"},
+        {FLOW_DO_ALARM_LATE, M_ALARM_LATE, "paid_late"},
+        {FLOW_DO_ALARM_DIFFERS, M_ALARM_DIFFERS, "paid_not_as_asked"},
+        {FLOW_DO_ALARM_TAKEN, M_ALARM_TAKEN, "receipt_taken"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(alarms); i++)
+        if (actions[alarms[i].action])
+            alarm_for(p, alarms[i].metric, alarms[i].event);
 }
 
 /* What the decision asked for, now that it is written. */

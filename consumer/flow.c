@@ -5,7 +5,8 @@
  * again) and checks that the move is a legal one.
  *
  * Two things no handler does: push a payment whose last attempt is not proven
- * to have missed the customer, and leave `succeeded`.
+ * to have missed the customer, and leave `succeeded`, but for a receipt that is
+ * another payment's (S15).
  */
 #include "consumer/flow.h"
 
@@ -41,13 +42,14 @@ void flow_policy_from(const struct config *cfg, struct flow_policy *ret)
     };
 }
 
-static void on_claim(struct step *s)
+/* CLAIM, RECOVERED: they make the row; nothing is there to be stepped. */
+static void on_new_row(struct step *s)
 {
-    (void)s; /* flow_claim() makes the row; nothing is there to be stepped */
+    (void)s;
 }
 
 /* Events that speak of one attempt, the last: older ones have had their say.
-   Callbacks and queries judge for themselves, since money counts always. */
+   What may bring money or a refusal judges for itself. */
 static bool concerns(const struct payment *p, const struct flow_event *e)
 {
     switch (e->kind) {
@@ -61,7 +63,12 @@ static bool concerns(const struct payment *p, const struct flow_event *e)
     case FLOW_PHONE_BUSY:
     case FLOW_CALLBACK:
     case FLOW_QUERY:
-    case FLOW_ORPHAN: return true;
+    case FLOW_ORPHAN:
+    case FLOW_MONEY:
+    case FLOW_NO_MONEY:
+    case FLOW_RESOLVED:
+    case FLOW_RECEIPT_TAKEN:
+    case FLOW_RECOVERED: return true;
     }
     return false;
 }
@@ -80,7 +87,8 @@ static void conclude(struct step *s, struct flow_out *ret)
     s->p->updated_at = s->now_at;
     s->actions[FLOW_DO_ANNOUNCE] = payment_state_announced(s->p->state);
     must(flow_may_move(was->state, s->p->state));
-    must(was->state != PAYMENT_SUCCEEDED || s->p->state == was->state);
+    must(was->state != PAYMENT_SUCCEEDED || s->p->state == was->state ||
+         s->e->kind == FLOW_RECEIPT_TAKEN);
 }
 
 void flow_step(const struct payment *p, const struct flow_event *e,
@@ -88,7 +96,7 @@ void flow_step(const struct payment *p, const struct flow_event *e,
                struct flow_out *ret)
 {
     static const handler_fn handlers[] = {
-        [FLOW_CLAIM] = on_claim,
+        [FLOW_CLAIM] = on_new_row,
         [FLOW_DUE] = flow_due,
         [FLOW_PHONE_BUSY] = flow_phone_busy,
         [FLOW_NOT_SENT] = flow_not_sent,
@@ -99,6 +107,11 @@ void flow_step(const struct payment *p, const struct flow_event *e,
         [FLOW_NEVER_BEGAN] = flow_never_began,
         [FLOW_ORPHAN] = flow_orphan,
         [FLOW_NO_TRACE] = flow_no_trace,
+        [FLOW_MONEY] = flow_money,
+        [FLOW_NO_MONEY] = flow_no_money,
+        [FLOW_RESOLVED] = flow_resolved,
+        [FLOW_RECEIPT_TAKEN] = flow_receipt_taken,
+        [FLOW_RECOVERED] = on_new_row,
     };
     struct step s = {
         .was = p,
@@ -115,6 +128,7 @@ void flow_step(const struct payment *p, const struct flow_event *e,
     if (concerns(p, e))
         handlers[e->kind](&s);
     conclude(&s, ret);
+    ret->refused = s.refused;
 }
 
 void flow_claim(const struct request *req, int64_t deadline_at, int64_t owner,
@@ -162,16 +176,20 @@ bool flow_may_move(enum payment_state from, enum payment_state to)
                              TO(PAYMENT_SUCCEEDED) | TO(PAYMENT_FAILED) |
                              TO(PAYMENT_DEAD),
         [PAYMENT_WAITING] = TO(PAYMENT_SENDING) | TO(PAYMENT_WAITING) |
+                            TO(PAYMENT_PROMPTED) | /* it had left after all */
+                            TO(PAYMENT_UNKNOWN) |  /* the same, and no more */
                             TO(PAYMENT_SUCCEEDED) | TO(PAYMENT_FAILED) |
                             TO(PAYMENT_REJECTED),
         [PAYMENT_UNKNOWN] = TO(PAYMENT_UNKNOWN) | /* its worker lived */
                             TO(PAYMENT_PROMPTED) | TO(PAYMENT_WAITING) |
                             TO(PAYMENT_UNRESOLVED) | TO(PAYMENT_SUCCEEDED) |
                             TO(PAYMENT_FAILED) | TO(PAYMENT_DEAD),
-        [PAYMENT_UNRESOLVED] = TO(PAYMENT_PROMPTED) | TO(PAYMENT_WAITING) |
+        [PAYMENT_UNRESOLVED] = TO(PAYMENT_UNRESOLVED) | /* Pull has looked */
+                               TO(PAYMENT_PROMPTED) | TO(PAYMENT_WAITING) |
                                TO(PAYMENT_SUCCEEDED) | TO(PAYMENT_FAILED) |
                                TO(PAYMENT_DEAD),
-        [PAYMENT_SUCCEEDED] = TO(PAYMENT_SUCCEEDED), /* its receipt came */
+        [PAYMENT_SUCCEEDED] = TO(PAYMENT_SUCCEEDED) | /* its receipt came */
+                              TO(PAYMENT_UNKNOWN),    /* it was another's */
         [PAYMENT_FAILED] = TO(PAYMENT_SUCCEEDED),
         [PAYMENT_REJECTED] = TO(PAYMENT_SUCCEEDED),
         [PAYMENT_CANCELLED] = TO(PAYMENT_SUCCEEDED),

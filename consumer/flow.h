@@ -43,6 +43,13 @@ struct flow_policy {
 
 void flow_policy_from(const struct config *cfg, struct flow_policy *ret);
 
+/** What a person may decide about an unknown or unresolved payment. */
+enum resolution {
+    RESOLVE_PAID,     /* with the receipt                                */
+    RESOLVE_NOT_PAID, /* it is over                                      */
+    RESOLVE_AGAIN     /* push again: the person stands for the proof     */
+};
+
 struct flow_event {
     enum flow_event_kind kind;
     int attempt;   /* which one it speaks of; 0 in DUE, ORPHAN          */
@@ -50,11 +57,17 @@ struct flow_event {
     int64_t owner; /* DUE: the incarnation that would push it; ORPHAN,
                       NEVER_BEGAN: the one that is dead                 */
     struct verdict verdict; /* ANSWER, CALLBACK, QUERY                 */
-    struct callback_money { /* CALLBACK                                */
+    struct callback_money { /* CALLBACK, MONEY, RESOLVED, RECEIPT_TAKEN */
         char receipt[RECEIPT_MAX + 1];
         int64_t paid_at;
+        int64_t amount; /* whole shillings, 0 = not said                */
+        int64_t msisdn; /* 0 = not said, or masked                      */
     } money;
-    struct err why;   /* NOT_SENT, LOST: for the result's text          */
+    enum evidence evidence;   /* MONEY: C2B or PULL; RECEIPT_TAKEN: what
+                               gave the receipt to the other payment    */
+    enum resolution decision; /* RESOLVED                              */
+    bool force;       /* RESOLVED, NO_MONEY: though its worker may live (S11) */
+    struct err why;   /* NOT_SENT, LOST, RESOLVED: for the result's text */
     bool unreachable; /* NOT_SENT: name, connect or TLS                 */
 };
 
@@ -62,6 +75,8 @@ struct flow_out {
     bool changed; /* `next` must be written on the version seen         */
     struct payment next;
     bool actions[FLOW_ACTIONS_N];
+    const char *refused; /* NO_MONEY, RESOLVED: why nothing was done, in
+                            words for a person; NULL = it was not refused */
 };
 
 /** What event @p e makes of @p p at @p now_at (database's clock, us). */

@@ -79,11 +79,7 @@ static void due_unknown(struct step *s)
     if (s->p->holds_phone && s->now_at >= step_hold_ends(s))
         s->p->holds_phone = false;
     if (s->now_at >= step_window_ends(s)) {
-        step_move(s, PAYMENT_UNRESOLVED);
-        s->p->owner = 0;
-        s->p->holds_phone = false;
-        s->p->next_action_at = s->now_at + s->policy->announce_again_us;
-        s->actions[FLOW_DO_ALARM_UNRESOLVED] = true;
+        step_unresolved(s);
         return;
     }
     if (*s->p->checkout_id)

@@ -1,40 +1,13 @@
 /*
  * Evidence from elsewhere: callbacks, status queries, and what the death of a
  * worker leaves behind. It is taken from anyone at any time, once, keyed by
- * payment and attempt (rule S10).
+ * payment and attempt (rule S10). What says that money came is flow_money.c's.
  */
 #include "consumer/flow_priv.h"
 
 #include "common/must.h"
 
 #include <string.h>
-
-/* Whether money may come twice: this payment is paid, and another receipt, or
-   an attempt other than the one that paid, is or was on its way. */
-static bool doubtful(const struct step *s)
-{
-    const struct payment *p = s->was;
-
-    if (p->state == PAYMENT_SUCCEEDED)
-        return *p->receipt && *s->e->money.receipt &&
-               strcmp(p->receipt, s->e->money.receipt) != 0;
-    return step_in_the_air(p) && p->attempt != s->e->attempt;
-}
-
-static void paid(struct step *s, enum evidence evidence)
-{
-    struct payment *p = s->p;
-    bool news = p->state != PAYMENT_SUCCEEDED;
-
-    if (doubtful(s))
-        s->actions[FLOW_DO_ALARM_DOUBLE] = true;
-    if (!news && (*p->receipt || !*s->e->money.receipt))
-        return;
-    step_verdict(s, evidence);
-    text_copy(p->receipt, sizeof(p->receipt), s->e->money.receipt);
-    p->paid_at = s->e->money.paid_at;
-    step_finish(s, PAYMENT_SUCCEEDED);
-}
 
 static void callback_failed(struct step *s)
 {
@@ -54,10 +27,22 @@ static void callback_prove(struct step *s)
 
 static void callback_soft(struct step *s)
 {
-    if (s->p->state == PAYMENT_UNKNOWN || s->p->state == PAYMENT_UNRESOLVED)
+    if (step_open_question(s->p))
         return;
     step_verdict(s, EVIDENCE_CALLBACK);
     step_unknown(s);
+}
+
+/* The attempt was believed not to have reached the customer, and its callback
+   says otherwise. A word that proves nothing stops the next attempt too; one
+   that it was not shown agrees with what was believed. */
+static void callback_after_all(struct step *s)
+{
+    step_bind_ids(s);
+    if (s->e->verdict.kind == VERDICT_FAILED)
+        callback_failed(s);
+    else if (s->e->verdict.kind == VERDICT_SOFT)
+        callback_soft(s);
 }
 
 void flow_callback(struct step *s)
@@ -70,7 +55,7 @@ void flow_callback(struct step *s)
     enum verdict_kind kind = s->e->verdict.kind;
 
     if (kind == VERDICT_PAID) {
-        paid(s, EVIDENCE_CALLBACK);
+        flow_paid(s, EVIDENCE_CALLBACK);
         return;
     }
     must(kind < ARRAY_LEN(by_kind) && by_kind[kind]);
@@ -81,9 +66,8 @@ void flow_callback(struct step *s)
         if (s->e->verdict.stop_line)
             s->actions[FLOW_DO_STOP_LINE] = true;
         by_kind[kind](s);
-    } else if (s->p->state == PAYMENT_WAITING && s->p->waits != WAIT_PROOF &&
-               kind == VERDICT_FAILED) {
-        callback_failed(s); /* it had reached the customer after all */
+    } else if (s->p->state == PAYMENT_WAITING && s->p->waits != WAIT_PROOF) {
+        callback_after_all(s);
     }
 }
 
@@ -120,7 +104,7 @@ static void query_soft(struct step *s)
 void flow_query(struct step *s)
 {
     if (s->e->verdict.kind == VERDICT_PAID) {
-        paid(s, EVIDENCE_QUERY);
+        flow_paid(s, EVIDENCE_QUERY);
         return;
     }
     if (s->e->attempt != s->p->attempt)

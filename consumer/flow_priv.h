@@ -21,6 +21,7 @@ struct step {
     const struct flow_policy *policy;
     int64_t now_at;
     bool *actions;
+    const char *refused;
     bool rewrite; /* fields moved, but nothing to announce */
     bool change;  /* a new version                         */
 };
@@ -41,6 +42,8 @@ void step_wait(struct step *s, enum payment_wait what, int64_t until_at);
 /** To a final state: nothing is left to do but to be told. */
 void step_finish(struct step *s, enum payment_state to);
 void step_unknown(struct step *s);
+/** No evidence came: a person has to decide. */
+void step_unresolved(struct step *s);
 /** Proven: nothing of the attempt left. It counts for nothing. */
 void step_unsent(struct step *s, int64_t until_at);
 /** The attempt is over and counts; another may follow, or it is dead. */
@@ -49,6 +52,8 @@ void step_spend(struct step *s, enum payment_wait what, int64_t until_at);
 bool step_in_the_air(const struct payment *p);
 /** In the air or unresolved: evidence decides. */
 bool step_undecided(const struct payment *p);
+/** Nobody knows whether it is paid. */
+bool step_open_question(const struct payment *p);
 /** Where a push may still be under way. */
 bool step_open_push(const struct payment *p);
 
@@ -82,5 +87,11 @@ void flow_query(struct step *s);
 void flow_never_began(struct step *s);
 void flow_orphan(struct step *s);
 void flow_no_trace(struct step *s);
+/** The event's verdict says paid. */
+void flow_paid(struct step *s, enum evidence evidence); /* flow_money.c    */
+void flow_money(struct step *s);
+void flow_no_money(struct step *s);
+void flow_resolved(struct step *s);
+void flow_receipt_taken(struct step *s);
 
 #endif

@@ -85,8 +85,19 @@ static void answer_throttled(struct step *s)
     step_unsent(s, MAX(step_backoff(s), s->now_at + asked_us));
 }
 
+/* A person said that the attempt before this one had not left. */
+static bool on_a_persons_word(const struct step *s)
+{
+    return s->p->evidence == EVIDENCE_PERSON;
+}
+
+/* Busy with what? It may be that earlier attempt, alive after all. */
 static void answer_locked(struct step *s)
 {
+    if (on_a_persons_word(s)) {
+        answer_ambiguous(s);
+        return;
+    }
     step_verdict(s, EVIDENCE_ANSWER);
     step_unsent(s, step_busy_phone(s));
 }
@@ -107,7 +118,9 @@ void flow_answer(struct step *s)
         s->actions[FLOW_DO_STOP_LINE] = true;
     if (step_open_push(s->p))
         by_kind[s->e->verdict.kind](s);
-    else
-        step_bind_ids(
-            s); /* a callback was faster; its id is still worth having */
+    else if (s->p->state == PAYMENT_WAITING && on_a_persons_word(s) &&
+             s->e->verdict.kind == VERDICT_ACCEPTED)
+        answer_accepted(s); /* it had left: no other one follows */
+    else /* a callback was faster; its id is still worth having */
+        step_bind_ids(s);
 }

@@ -58,6 +58,11 @@ bool step_undecided(const struct payment *p)
     return step_in_the_air(p) || p->state == PAYMENT_UNRESOLVED;
 }
 
+bool step_open_question(const struct payment *p)
+{
+    return p->state == PAYMENT_UNKNOWN || p->state == PAYMENT_UNRESOLVED;
+}
+
 void step_bind_ids(struct step *s)
 {
     const struct verdict *v = &s->e->verdict;
@@ -90,8 +95,11 @@ int64_t step_next_query(const struct step *s)
 /* When an unknown payment is looked at next. */
 void step_look_again(struct step *s)
 {
-    int64_t at = step_window_ends(s);
+    int64_t at;
 
+    if (!s->p->pushed_at) /* believed unsent until now: it counts from here */
+        s->p->pushed_at = s->now_at;
+    at = step_window_ends(s);
     if (*s->p->checkout_id)
         at = MIN(at, step_next_query(s));
     if (s->p->holds_phone)
@@ -103,6 +111,15 @@ void step_unknown(struct step *s)
 {
     step_move(s, PAYMENT_UNKNOWN);
     step_look_again(s);
+}
+
+void step_unresolved(struct step *s)
+{
+    step_move(s, PAYMENT_UNRESOLVED);
+    s->p->owner = 0;
+    s->p->holds_phone = false;
+    s->p->next_action_at = s->now_at + s->policy->announce_again_us;
+    s->actions[FLOW_DO_ALARM_UNRESOLVED] = s->was->state != PAYMENT_UNRESOLVED;
 }
 
 void step_query(struct step *s)
