@@ -66,6 +66,11 @@ static size_t pushes_given(const struct consumer *c)
            (claiming ? c->batch->rows_n : 0);
 }
 
+bool consumer_may_push(const struct consumer *c)
+{
+    return pulse_trusted(c->pulse);
+}
+
 static size_t credit(const struct consumer *c, size_t extra)
 {
     size_t most = (size_t)c->cfg->worker_slots + (size_t)c->cfg->worker_ahead;
@@ -130,7 +135,7 @@ static void scan_due(struct consumer *c)
 {
     size_t pushes = retry_credit(c);
     unsigned pools =
-        pulse_trusted(c->pulse) && pushes ? intake_pools(c->intake) : 0;
+        consumer_may_push(c) && pushes ? intake_pools(c->intake) : 0;
     size_t max = (size_t)c->cfg->worker_batch_max;
 
     if (c->stopping || c->due_busy || consumer_crowded(c) ||
@@ -229,11 +234,11 @@ static bool turn(void *arg)
 
 /* --- the rooms' questions --- */
 
-static bool push_allowed(void *arg)
+static bool push_allowed(void *arg, unsigned term)
 {
     const struct consumer *c = arg;
 
-    return !c->stopping && pulse_trusted(c->pulse);
+    return !c->stopping && consumer_may_push(c) && pulse_term(c->pulse) == term;
 }
 
 static void on_store(void *arg, bool up)

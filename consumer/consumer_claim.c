@@ -203,6 +203,7 @@ static void begin_push(struct consumer *c, const struct claim_row *row)
 {
     struct task *t = task_new(c, &row->payment, NULL, FLOW_NOT_SENT);
 
+    t->term = c->batch_term;
     WINDOW(claimed);
     if (row->payment.state == PAYMENT_SENDING)
         task_push(t, row->lease_us);
@@ -237,6 +238,8 @@ static void send_claim(struct consumer *c)
     bool last = from + n == b->rows_n;
 
     c->claim_busy = true;
+    if (!c->batch_unsure) /* else rows may stand since the try before */
+        c->batch_term = pulse_term(c->pulse);
     pace_began(&c->claim_pace, n);
     WINDOW(claim_unsent);
     store_claim(c->store, b->rows + from, n, b->positions,
@@ -291,7 +294,7 @@ static void claim_done(void *arg, const struct err *err)
 
 static bool may_claim(struct consumer *c)
 {
-    return !c->stopping && !c->batch && pulse_trusted(c->pulse) &&
+    return !c->stopping && !c->batch && consumer_may_push(c) &&
            store_up(c->store, NULL, 0) && pace_ready(c, &c->claim_pace);
 }
 
@@ -321,7 +324,7 @@ static bool advance(struct consumer *c)
         return true;
     case CLAIM_ROWS:
         if (!c->claim_busy && !timer_armed(&c->claim_again) &&
-            store_up(c->store, NULL, 0))
+            consumer_may_push(c) && store_up(c->store, NULL, 0))
             send_claim(c);
         return false;
     case CLAIM_CONFLICT_LETTERS:

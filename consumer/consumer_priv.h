@@ -33,6 +33,7 @@ struct task {
     struct flow_event event;
     struct flow_out out; /* what the flow made of it                */
     int recorder_slot;   /* to be freed when the task ends, -1      */
+    unsigned term;       /* of trust, in which its claim was sent   */
     int tries;           /* times it went back to look              */
     bool unsure;         /* its last write may have landed          */
     bool from_topic;     /* of the callback batch                   */
@@ -81,6 +82,7 @@ struct consumer {
     /* claim */
     struct intake_batch *batch;
     bool claim_busy, batch_unsure;
+    unsigned batch_term; /* of trust, when its claim was first sent */
     size_t single; /* claiming one by one: the next row + 1; 0 = whole batch */
     int claim_tries; /* of this batch that were refused */
     size_t letters;  /* dead letters without their report                     */
@@ -151,6 +153,9 @@ bool tasks_run(struct consumer *c);
 /** The database's clock, as near as the last answer tells. */
 int64_t consumer_db_now(const struct consumer *c);
 void consumer_set_db_now(struct consumer *c, int64_t db_now_at);
+
+/** Whether pushes may be prepared now (rule S7). */
+bool consumer_may_push(const struct consumer *c);
 
 /** Pushes that fresh requests may add: what the gate takes, less what is on its
  *  way there. */

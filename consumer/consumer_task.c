@@ -79,6 +79,7 @@ struct task *task_new(struct consumer *c, const struct payment *seen,
         .owner = pulse_incarnation(c->pulse),
     };
     t->recorder_slot = -1;
+    t->term = pulse_term(c->pulse);
     t->tries = 0;
     t->unsure = t->from_topic = t->promised = false;
     t->record = NULL;
@@ -204,7 +205,7 @@ void task_push(struct task *t, int64_t lease_us)
     t->event.attempt = t->seen.attempt;
     task_unpromise(t);
     list_remove(&t->node);
-    gate_push(c->gate, &t->seen, lease_us, push_done, t);
+    gate_push(c->gate, &t->seen, lease_us, t->term, push_done, t);
 }
 
 static void alarm_for(const struct payment *p, enum metric metric,
@@ -311,6 +312,7 @@ static bool in_round(const struct round *r, const struct uuid *id)
 
 static void add_to_round(struct round *r, struct task *t)
 {
+    t->term = pulse_term(t->consumer->pulse);
     r->tasks[r->n] = t;
     r->rows[r->n++] = (struct step_row){
         .seen = &t->seen,

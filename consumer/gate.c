@@ -43,6 +43,7 @@ struct gate_call {
     char checkout_id[CHECKOUT_ID_MAX + 1]; /* of a query */
     bool query;
     int64_t lease_end_us, began_us;
+    unsigned term; /* of a push: when it was promised */
     int token_version;
     const char *refused; /* why before_push() said no, or NULL */
     struct gate_result result;
@@ -150,7 +151,7 @@ static bool before_push(void *arg)
         c->refused = "claim's lease was over";
         return false;
     }
-    if (!g->spec.allowed(g->spec.arg)) {
+    if (!g->spec.allowed(g->spec.arg, c->term)) {
         c->refused = "this worker no longer trusts its claim";
         return false;
     }
@@ -411,7 +412,7 @@ size_t gate_open(const struct gate *g)
 }
 
 static void take(struct gate *g, const struct payment *p, bool query,
-                 int64_t lease_us, gate_done_fn done, void *arg)
+                 int64_t lease_us, unsigned term, gate_done_fn done, void *arg)
 {
     struct list *n = list_shift(&g->free);
     struct gate_call *c;
@@ -429,6 +430,7 @@ static void take(struct gate *g, const struct payment *p, bool query,
     text_copy(c->checkout_id, sizeof(c->checkout_id), p->checkout_id);
     c->began_us = clock_now_us();
     c->lease_end_us = c->began_us + lease_us;
+    c->term = term;
     c->refused = NULL;
     c->result = (struct gate_result){.slot = -1};
     c->done = done;
@@ -442,10 +444,10 @@ static void take(struct gate *g, const struct payment *p, bool query,
 }
 
 void gate_push(struct gate *g, const struct payment *p, int64_t lease_us,
-               gate_done_fn done, void *arg)
+               unsigned term, gate_done_fn done, void *arg)
 {
     must(p->state == PAYMENT_SENDING && p->attempt > 0);
-    take(g, p, false, lease_us, done, arg);
+    take(g, p, false, lease_us, term, done, arg);
 }
 
 bool gate_can_query(const struct gate *g)
@@ -457,7 +459,7 @@ void gate_query(struct gate *g, const struct payment *p, gate_done_fn done,
                 void *arg)
 {
     must(*p->checkout_id && gate_can_query(g));
-    take(g, p, true, QUERY_LEASE_US, done, arg);
+    take(g, p, true, QUERY_LEASE_US, 0, done, arg);
 }
 
 size_t gate_health(const struct gate *g, struct health *rows, size_t max)

@@ -41,8 +41,8 @@ typedef void (*gate_done_fn)(void *arg, const struct gate_result *result);
 
 struct gate_spec {
     struct recorder *recorder; /* NULL = switched off                      */
-    /** Whether pushes may go out now (heartbeat trusted, not stopping). */
-    bool (*allowed)(void *arg);
+    /** Whether a push that was promised in @p term may go out now. */
+    bool (*allowed)(void *arg, unsigned term);
     void *arg;
 };
 
@@ -65,9 +65,10 @@ size_t gate_open(const struct gate *gate);
  * Pushes attempt p->attempt of @p p, which is committed as `sending`.
  *
  * @param lease_us  How long from now its first byte may go out.
+ * @param term      When its claim was sent: `allowed` hears it again.
  */
 void gate_push(struct gate *gate, const struct payment *p, int64_t lease_us,
-               gate_done_fn done, void *arg);
+               unsigned term, gate_done_fn done, void *arg);
 
 /** Whether another query fits; where not, the next due time asks again. */
 bool gate_can_query(const struct gate *gate);

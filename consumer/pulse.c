@@ -76,6 +76,7 @@ struct pulse {
     char host[65], boot[40];
     int64_t sent_us;      /* when the beat in flight was sent, 0 = none */
     int64_t confirmed_us; /* when the last confirmed one was sent       */
+    unsigned term;        /* of trust, +1 with each silence */
     bool registering, looking, leaving;
     size_t looks; /* orphan queries in flight */
     struct loop_timer beat, watch;
@@ -102,8 +103,20 @@ static void read_host(struct pulse *p)
 
 /* --- birth and beat --- */
 
+static bool fresh(const struct pulse *p)
+{
+    return clock_now_us() - p->confirmed_us <
+           p->cfg->worker_heartbeat_trust_ms * US_PER_MS;
+}
+
+/* The last beat is at its oldest just before the next is confirmed; was it too
+   old then, a process that was frozen hears of it here. */
 static void confirm(struct pulse *p)
 {
+    if (!fresh(p)) {
+        p->term++;
+        metric_add(M_SILENCES, p->confirmed_us != 0);
+    }
     p->confirmed_us = p->sent_us;
     p->sent_us = 0;
 }
@@ -186,9 +199,12 @@ static void beat(void *arg)
 
 bool pulse_trusted(const struct pulse *p)
 {
-    return p->incarnation && !p->leaving &&
-           clock_now_us() - p->confirmed_us <
-               p->cfg->worker_heartbeat_trust_ms * US_PER_MS;
+    return p->incarnation && !p->leaving && fresh(p);
+}
+
+unsigned pulse_term(const struct pulse *p)
+{
+    return p->term;
 }
 
 int64_t pulse_incarnation(const struct pulse *p)

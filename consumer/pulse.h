@@ -50,6 +50,13 @@ void pulse_free(struct pulse *pulse);
 /** Whether the last confirmed heartbeat is younger than trust (rule S7). */
 bool pulse_trusted(const struct pulse *pulse);
 
+/**
+ * The present term of trust; it ends for good when the heartbeat was not fresh
+ * for a moment, however soon it is again. Others may have declared this worker
+ * dead meanwhile, so what was promised in one term is void in the next.
+ */
+unsigned pulse_term(const struct pulse *pulse);
+
 /** 0 until registered. */
 int64_t pulse_incarnation(const struct pulse *pulse);
 

@@ -50,7 +50,10 @@ def test_thawed_worker_pushes_nothing_and_tells_what_it_knows(frozen):
     world, mine = frozen()
     unknown = state_of(world, mine)
     assert unknown.keys() == {4}
-    received = len(world.sim.pushes())
+    held = {str(row["id"]) for row in world.query(
+        "SELECT id FROM payments WHERE owner = %s", mine)}
+    held -= {push["payment"] for push in world.sim.pushes()}
+    assert held, "it had claims that it had not begun"
     world.workers[0].thaw()
     wait_for("it has told all it knew",
              lambda: not state_of(world, mine).get(4), crowd.LIVENESS_S)
@@ -60,7 +63,12 @@ def test_thawed_worker_pushes_nothing_and_tells_what_it_knows(frozen):
     crowd.pushed_once(found)
     assert found.count("succeeded") == N, "late answers and proofs count"
     assert {row["spent"] for row in found.rows.values()} == {0}
-    assert len(found.pushes) == N >= received
+    assert len(found.pushes) == N
+    silences = "foleni_heartbeat_silences_total"
+    assert world.workers[0].metrics()[silences] >= 1
+    stale = {ident for ident in held for push in found.pushes[ident]
+             if push.attempt == 1}
+    assert not stale, f"claimed before the freeze, sent after it: {stale}"
     told = world.query("SELECT count(*) AS n FROM timeline WHERE worker = %s "
                        "AND cause IN (4, 5)", mine)[0]["n"]
     assert told >= unknown[4]

@@ -57,6 +57,7 @@ struct stub {
     struct recorder *recorder;
     char directory[64];
     bool allowed;
+    unsigned term;
     struct stub_endpoint token, push, query;
     int tokens; /* given out: "token-1", "token-2", ... */
     int life_s;
@@ -162,11 +163,11 @@ UNUSED static void stub_release(struct stub *s)
 
 /* --- the gate --- */
 
-static bool stub_allowed(void *arg)
+static bool stub_allowed(void *arg, unsigned term)
 {
     const struct stub *s = arg;
 
-    return s->allowed;
+    return s->allowed && term == s->term;
 }
 
 static void stub_ended(void *arg, const struct gate_result *result);
@@ -312,7 +313,7 @@ UNUSED static void stub_push(struct stub *s, int n, int64_t lease_us)
     struct payment p = stub_payment(n);
     int before = s->ends_n;
 
-    gate_push(s->gate, &p, lease_us, stub_ended, (void *)(intptr_t)n);
+    gate_push(s->gate, &p, lease_us, s->term, stub_ended, (void *)(intptr_t)n);
     must(s->ends_n == before); /* never inside the call */
 }
 

@@ -249,7 +249,7 @@ static void test_an_unknown_shortcode(void **state)
     struct payment p = stub_payment(1);
 
     p.req.shortcode = 999999;
-    gate_push(s->gate, &p, LEASE_US, stub_ended, (void *)1);
+    gate_push(s->gate, &p, LEASE_US, 0, stub_ended, (void *)1);
     assert_int_equal(s->ends_n, 0);
     STUB_WAIT(s, s->ends_n == 1);
     assert_not_sent(s, &s->ends[0].result, "shortcode");
@@ -272,6 +272,23 @@ static void test_not_allowed(void **state)
     assert_int_equal(s->push.asked, 0);
     assert_int_equal(metric_get(M_PUSH_NOT_SENT), not_sent + 1);
     s->allowed = true;
+    assert_int_equal(stub_push_once(s, 2).end, GATE_ANSWER);
+    assert_int_equal(s->push.asked, 1);
+}
+
+/* Promised before a silence: void, however fresh the heartbeat is again. */
+static void test_a_term_that_ended(void **state)
+{
+    struct stub *s = *state;
+
+    STUB_WAIT(s, s->tokens == 1);
+    stub_turns(s);
+    stub_push(s, 1, LEASE_US);
+    loop_once(s->loop, 0); /* given to libcurl, not yet connected */
+    s->term++;
+    STUB_WAIT(s, s->ends_n == 1);
+    assert_not_sent(s, &s->ends[0].result, "no longer trusts");
+    assert_int_equal(s->push.asked, 0);
     assert_int_equal(stub_push_once(s, 2).end, GATE_ANSWER);
     assert_int_equal(s->push.asked, 1);
 }
@@ -422,6 +439,7 @@ int main(void)
         TEST(test_unreachable),
         TEST(test_an_unknown_shortcode),
         TEST(test_not_allowed),
+        TEST(test_a_term_that_ended),
         TEST(test_a_query_needs_no_permission),
         TEST(test_a_lease_that_ends_on_the_way),
         TEST(test_a_lease_that_is_over),

@@ -204,6 +204,31 @@ static void test_a_late_answer_is_old(void **state)
     assert_false(pulse_trusted(w->pulse));
 }
 
+/* Beats go on as if nothing had been; the term of before is over all the
+   same. */
+static void test_a_silence_ends_the_term(void **state)
+{
+    struct world *w = *state;
+    int64_t silences = metric_get(M_SILENCES), end_us;
+    unsigned term;
+
+    w->cfg.worker_heartbeat_trust_ms = 2000;
+    WAIT(w, w->born == 1);
+    term = pulse_term(w->pulse);
+    end_us = clock_now_us() + 300 * US_PER_MS;
+    WAIT(w, clock_now_us() >= end_us);
+    assert_int_equal(pulse_term(w->pulse), term); /* beats, no silence */
+    end_us = clock_now_us() + 2100 * US_PER_MS;
+    while (clock_now_us() < end_us) {
+        /* as frozen */
+    }
+    assert_false(pulse_trusted(w->pulse));
+    WAIT(w, pulse_trusted(w->pulse));
+    assert_int_not_equal(pulse_term(w->pulse), term);
+    assert_true(metric_get(M_SILENCES) > silences);
+    assert_int_equal(w->born, 1);
+}
+
 static void test_a_connection_that_dies(void **state)
 {
     struct world *w = *state;
@@ -401,6 +426,7 @@ int main(void)
         TEST(test_beats),
         TEST(test_trust_needs_an_answer),
         TEST(test_a_late_answer_is_old),
+        TEST(test_a_silence_ends_the_term),
         TEST(test_a_connection_that_dies),
         TEST(test_declared_dead),
         TEST(test_leaves),
