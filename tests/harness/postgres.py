@@ -30,7 +30,7 @@ SETTINGS = {
 SUPERUSER = "foleni"
 
 
-def _programs():
+def programs():
     """The newest installed server's programs."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"),
                    key=lambda p: float(p.parts[-3]))
@@ -48,28 +48,32 @@ class Postgres:
         self.log = self.directory / "postgres.log"
         self.settings = {**SETTINGS, **(settings or {})}
         self.process = None
-        self._identity = {}
+        self.identity = {}
         if os.getuid() == 0:
             user = pwd.getpwnam("postgres")
-            self._identity = {"user": user.pw_uid, "group": user.pw_gid,
+            self.identity = {"user": user.pw_uid, "group": user.pw_gid,
                               "extra_groups": []}
 
-    def start(self):
+    def prepare(self):
+        """Makes its directory, which is the server's user's own."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        if self._identity:
-            os.chown(self.directory, self._identity["user"],
-                     self._identity["group"])
+        if self.identity:
+            os.chown(self.directory, self.identity["user"],
+                     self.identity["group"])
+
+    def start(self):
+        self.prepare()
         self._end_leftover()
         if not (self.data / "PG_VERSION").exists():
             self._init()
         arguments = [f"--{k}={v}" for k, v in self.settings.items()]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [_programs() / "postgres", "-D", self.data,
+                [programs() / "postgres", "-D", self.data,
                  "-k", self.directory, *arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self.directory, start_new_session=True,
-                preexec_fn=die_with_parent, **self._identity)
+                preexec_fn=die_with_parent, **self.identity)
         wait_for("Postgres answers", self._answers, 30)
         return self
 
@@ -78,10 +82,10 @@ class Postgres:
 
     def _init(self):
         subprocess.run(
-            [_programs() / "initdb", "-D", self.data, "-U", SUPERUSER,
+            [programs() / "initdb", "-D", self.data, "-U", SUPERUSER,
              "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
             check=True, stdout=subprocess.DEVNULL, cwd=self.directory,
-            **self._identity)
+            **self.identity)
 
     def _end_leftover(self):
         """Ends a server that a killed run left behind on the same data."""
