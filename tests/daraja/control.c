@@ -19,7 +19,7 @@
 #define JOURNAL_BYTES_MAX (8 * 1024 * 1024)
 #define DOWN_MS_MAX 86400000
 
-static void refuse(struct http_request *req, const char *why)
+void control_refuse(struct http_request *req, const char *why)
 {
     http_problem(req, &(struct http_problem){.status = 400,
                                              .code = "invalid_control",
@@ -33,13 +33,12 @@ static void reply_buf(struct http_request *req, struct buf *out)
     buf_done(out);
 }
 
-static void reply_ok(struct http_request *req)
+void control_ok(struct http_request *req)
 {
     http_reply(req, 200, "application/json", "{\"ok\":true}", 11);
 }
 
-/* The body, or NULL when it was answered 400. */
-static struct json *read_body(struct http_request *req)
+struct json *control_body(struct http_request *req)
 {
     struct json *doc;
     struct err err;
@@ -52,7 +51,7 @@ static struct json *read_body(struct http_request *req)
         json_free(doc);
         err_set(&err, ERR_INPUT, "the body is no object");
     }
-    refuse(req, err.text);
+    control_refuse(req, err.text);
     return NULL;
 }
 
@@ -85,13 +84,13 @@ static enum err_code read_profile(struct sim *sim, const struct json *doc,
 void control_profile(void *arg, struct http_request *req)
 {
     CLEANUP(json_free)
-    struct json *doc = read_body(req);
+    struct json *doc = control_body(req);
     struct err err;
 
     if (!doc)
         return;
     if (read_profile(arg, doc, &err))
-        refuse(req, err.text);
+        control_refuse(req, err.text);
     else
         control_show_profile(arg, req);
 }
@@ -166,18 +165,18 @@ static void apply(struct sim *sim, const struct script *s)
 void control_script(void *arg, struct http_request *req)
 {
     CLEANUP(json_free)
-    struct json *doc = read_body(req);
+    struct json *doc = control_body(req);
     struct script s;
     struct err err;
 
     if (!doc)
         return;
     if (read_script(doc, &s, &err)) {
-        refuse(req, err.text);
+        control_refuse(req, err.text);
         return;
     }
     apply(arg, &s);
-    reply_ok(req);
+    control_ok(req);
 }
 
 /* @p sim NULL only checks. */
@@ -198,36 +197,36 @@ static enum err_code each_script(struct sim *sim, const struct json *list,
 void control_handsets(void *arg, struct http_request *req)
 {
     CLEANUP(json_free)
-    struct json *doc = read_body(req);
+    struct json *doc = control_body(req);
     const struct json *list = json_get(doc, "handsets");
     struct err err;
 
     if (!doc)
         return;
     if (!json_is_array(list) || json_next(json_first(doc)))
-        refuse(req, "the body is {\"handsets\": [...]}");
+        control_refuse(req, "the body is {\"handsets\": [...]}");
     else if (each_script(NULL, list, &err) || each_script(arg, list, &err))
-        refuse(req, err.text);
+        control_refuse(req, err.text);
     else
-        reply_ok(req);
+        control_ok(req);
 }
 
 void control_tokens(void *arg, struct http_request *req)
 {
     struct sim *sim = arg;
     CLEANUP(json_free)
-    struct json *doc = read_body(req);
+    struct json *doc = control_body(req);
     const char *action = json_text(json_get(doc, "action"));
 
     if (!doc)
         return;
     if (!action || strcmp(action, "revoke") != 0 ||
         json_next(json_first(doc))) {
-        refuse(req, "the body is {\"action\": \"revoke\"}");
+        control_refuse(req, "the body is {\"action\": \"revoke\"}");
         return;
     }
     access_revoke(sim->access);
-    reply_ok(req);
+    control_ok(req);
 }
 
 static enum err_code read_down(const struct json *doc, enum down_kind *kind,
@@ -263,7 +262,7 @@ static enum err_code read_down(const struct json *doc, enum down_kind *kind,
 void control_down(void *arg, struct http_request *req)
 {
     CLEANUP(json_free)
-    struct json *doc = read_body(req);
+    struct json *doc = control_body(req);
     enum down_kind kind = DOWN_NOT;
     int64_t for_us = 0;
     struct err err;
@@ -271,10 +270,10 @@ void control_down(void *arg, struct http_request *req)
     if (!doc)
         return;
     if (read_down(doc, &kind, &for_us, &err)) {
-        refuse(req, err.text);
+        control_refuse(req, err.text);
         return;
     }
-    reply_ok(req);
+    control_ok(req);
     outage_set(arg, kind, for_us);
 }
 
@@ -293,7 +292,7 @@ void control_journal(void *arg, struct http_request *req)
     buf_init(&out, JOURNAL_BYTES_MAX);
     if (journal_commit(sim->journal, 0, &err) ||
         journal_read(sim->journal, offset, &out, &err))
-        refuse(req, err.text);
+        control_refuse(req, err.text);
     else
         http_reply(req, 200, "application/jsonl", out.data, out.len);
     buf_done(&out);
@@ -312,6 +311,7 @@ void control_summary(void *arg, struct http_request *req)
     json_put_int(&j, "tokens", (int64_t)sim->tokens);
     json_put_int(&j, "open_prompts", (int64_t)prompts_open(sim->prompts));
     json_put_int(&j, "open_answers", (int64_t)answers_open(sim->answers));
+    json_put_int(&j, "open_letters", (int64_t)letters_open(sim->letters));
     json_put_bool(&j, "down", sim->down != DOWN_NOT);
     json_put_int(&j, "seed", (int64_t)sim->seed);
     json_close(&j, '}');
@@ -343,7 +343,7 @@ void control_reset(void *arg, struct http_request *req)
 {
     struct sim *sim = arg;
 
-    life_reset(sim);
+    sim_forget(sim);
     handsets_reset(sim->handsets);
     access_revoke(sim->access);
     outage_set(sim, DOWN_NOT, 0);
@@ -351,5 +351,5 @@ void control_reset(void *arg, struct http_request *req)
     sim->queries = sim->tokens = 0;
     sim_seed(sim, (uint64_t)sim->cfg->sim_seed);
     profile_preset(&sim->profile, (enum preset)sim->cfg->sim_profile);
-    reply_ok(req);
+    control_ok(req);
 }

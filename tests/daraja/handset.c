@@ -33,6 +33,7 @@ struct handset {
     int64_t msisdn, used_us;
     struct script *script; /* NULL = none */
     int prompts;           /* open ones   */
+    int64_t wrong_pins;    /* in a row    */
     unsigned asked_next;
     struct asked asked[ASKED_N];
 };
@@ -171,6 +172,12 @@ void handset_unlock(struct handset *h)
 {
     if (h->prompts > 0) /* a reset forgets prompts that still end */
         h->prompts--;
+}
+
+bool handset_pin(struct handset *h, bool wrong, int64_t tries)
+{
+    h->wrong_pins = wrong ? h->wrong_pins + 1 : 0;
+    return tries > 0 && h->wrong_pins >= tries;
 }
 
 bool handset_ask(struct handset *h, int64_t shortcode, int64_t amount,

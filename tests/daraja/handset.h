@@ -37,6 +37,12 @@ bool handset_locked(const struct handset *h);
 void handset_lock(struct handset *h);
 void handset_unlock(struct handset *h);
 
+/**
+ * Notes a PIN that was wrong (or right, which begins anew); true when it is
+ * the @p tries-th in a row. 0 = never.
+ */
+bool handset_pin(struct handset *h, bool wrong, int64_t tries);
+
 /** Notes an accepted push; true when an equal one is younger than window. */
 bool handset_ask(struct handset *h, int64_t shortcode, int64_t amount,
                  int64_t now_us, int64_t window_us);

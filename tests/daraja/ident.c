@@ -81,6 +81,15 @@ void ident_receipt(int64_t at, uint64_t n, char out[RECEIPT_SIZE])
     out[10] = '\0';
 }
 
+void ident_conversation(int64_t at, uint64_t n, char out[REQUEST_ID_SIZE])
+{
+    char eat[15];
+
+    clock_format_eat(at, eat);
+    snprintf(out, REQUEST_ID_SIZE, "AG_%.8s_%020llx", eat,
+             (unsigned long long)chance_mix(n, 0xa6));
+}
+
 void ident_token(uint64_t random_a, uint64_t random_b, char out[TOKEN_SIZE])
 {
     uint64_t r = random_a;

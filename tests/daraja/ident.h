@@ -31,6 +31,9 @@ void ident_request(const struct idents *ids, uint64_t n,
 /** Receipt: year, month, day and 7 characters, which differ for every @p n. */
 void ident_receipt(int64_t at, uint64_t n, char out[RECEIPT_SIZE]);
 
+/** ConversationID: AG_, the day, and hex that differs for every @p n. */
+void ident_conversation(int64_t at, uint64_t n, char out[REQUEST_ID_SIZE]);
+
 /** A token of 28 characters. */
 void ident_token(uint64_t random_a, uint64_t random_b, char out[TOKEN_SIZE]);
 

@@ -126,6 +126,13 @@ static bool url_well_formed(const char *url, bool https_only)
     return true;
 }
 
+bool inspect_url(const struct profile *profile, const char *url)
+{
+    return strlen(url) <= ORDER_URL_MAX &&
+           url_well_formed(url, profile->https_only) &&
+           !(profile->forbidden_words && forbidden(url));
+}
+
 static bool field_url(struct inspection *in, const struct json *v)
 {
     const char *text = json_text(v);
@@ -133,8 +140,7 @@ static bool field_url(struct inspection *in, const struct json *v)
     if (!text || strlen(text) > ORDER_URL_MAX)
         return false;
     in->order.url = text;
-    return url_well_formed(text, in->profile->https_only) &&
-           !(in->profile->forbidden_words && forbidden(text));
+    return inspect_url(in->profile, text);
 }
 
 static bool field_reference(struct inspection *in, const struct json *v)

@@ -49,6 +49,9 @@ bool inspect_push(struct inspection *in, const struct json *doc);
 /** Checks a query likewise. */
 bool inspect_query(struct inspection *in, const struct json *doc);
 
+/** Whether a URL of the client's may be registered or called back. */
+bool inspect_url(const struct profile *profile, const char *url);
+
 /** Whether type and credit party fit the shortcode (else ResultCode 2028). */
 bool inspect_product(const struct inspection *in);
 

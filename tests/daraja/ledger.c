@@ -69,6 +69,16 @@ void ledger_count_callback(struct ledger *l, bool lost, int status)
         l->counts.callbacks_failed++;
 }
 
+void ledger_count_notice(struct ledger *l, bool lost, int status)
+{
+    if (lost)
+        l->counts.notices_lost++;
+    else if (status >= 200 && status < 300)
+        l->counts.notices_acked++;
+    else
+        l->counts.notices_failed++;
+}
+
 void ledger_forget(struct ledger *l, uint64_t since)
 {
     memset(&l->counts, 0, sizeof(l->counts));
@@ -157,6 +167,7 @@ void ledger_debit(struct ledger *l, const struct ledger_prompt *p, int64_t at,
     json_put_int(&j, "n", (int64_t)p->n);
     json_put_text(&j, "checkout", p->checkout);
     json_put_text(&j, "receipt", receipt);
+    json_put_int(&j, "shortcode", p->order.shortcode);
     put_order(&j, &p->order);
     json_put_text(&j, "url", p->order.url);
     put_path(&j, &p->order);
@@ -199,6 +210,45 @@ void ledger_callback(struct ledger *l, const struct ledger_callback *c,
                1);
 }
 
+void ledger_paid(struct ledger *l, const struct order *o, int64_t at,
+                 const char *receipt)
+{
+    struct json_out j = begin(l, "paid", at);
+
+    json_put_text(&j, "receipt", receipt);
+    json_put_int(&j, "shortcode", o->shortcode);
+    put_order(&j, o);
+    end(l, &j);
+    l->paid_n++;
+}
+
+void ledger_notice(struct ledger *l, const struct ledger_notice *n, int64_t at)
+{
+    struct json_out j = begin(l, "notice", at);
+
+    json_put_text(&j, "kind", n->kind);
+    json_put_text(&j, "receipt", n->receipt);
+    json_put_int(&j, "status", n->status);
+    if (n->lost)
+        json_put_bool(&j, "lost", true);
+    if (n->error && *n->error)
+        json_put_text(&j, "error", n->error);
+    end(l, &j);
+    ledger_count_notice(l, n->lost, n->status);
+}
+
+void ledger_register(struct ledger *l, const struct ledger_register *r,
+                     int64_t at)
+{
+    struct json_out j = begin(l, "register", at);
+
+    json_put_text(&j, "api", r->api);
+    json_put_int(&j, "shortcode", r->shortcode);
+    json_put_int(&j, "version", r->version);
+    json_put_text(&j, "url", r->url);
+    end(l, &j);
+}
+
 void ledger_reset(struct ledger *l, int64_t at)
 {
     uint64_t since = journal_size(l->journal);
@@ -235,6 +285,11 @@ void ledger_summary(const struct ledger *l, struct json_out *j)
     json_put_int(j, "acked", (int64_t)c->callbacks_acked);
     json_put_int(j, "failed", (int64_t)c->callbacks_failed);
     json_put_int(j, "lost", (int64_t)c->callbacks_lost);
+    json_close(j, '}');
+    json_open(j, "notices", '{');
+    json_put_int(j, "acked", (int64_t)c->notices_acked);
+    json_put_int(j, "failed", (int64_t)c->notices_failed);
+    json_put_int(j, "lost", (int64_t)c->notices_lost);
     json_close(j, '}');
     put_tally(j, "per_order", &l->orders);
     put_tally(j, "per_attempt", &l->attempts);

@@ -9,6 +9,9 @@
  *   debit     money moved
  *   end       a prompt ended without money
  *   callback  one delivery: acknowledged, refused, or lost on purpose
+ *   paid      money came that no push asked for (C2B simulate)
+ *   notice    one delivery of what belongs to no prompt (letter.h)
+ *   register  a shortcode has registered C2B URLs or Pull
  *   reset     everything before is of no account for the counts
  */
 #ifndef FOLENI_TESTS_DARAJA_LEDGER_H
@@ -30,11 +33,13 @@ struct ledger_counts {
     uint64_t pushes, accepted, debits, ended;
     uint64_t callbacks_acked, callbacks_failed, callbacks_lost;
     int64_t debited; /* shillings */
+    uint64_t notices_acked, notices_failed, notices_lost;
 };
 
 struct ledger {
     struct journal *journal; /* NULL while lines are read back         */
     uint64_t n;              /* number of the last push                 */
+    uint64_t paid_n;         /* payments without a push, ever           */
     struct ledger_counts counts;
     struct tally orders;   /* by msisdn, reference, amount            */
     struct tally attempts; /* by the callback URL's path              */
@@ -63,6 +68,22 @@ struct ledger_callback {
     const char *error;
 };
 
+/** How a notice went. */
+struct ledger_notice {
+    const char *kind, *receipt;
+    int status; /* HTTP status, 0 = none */
+    bool lost;  /* not sent, on purpose  */
+    const char *error;
+};
+
+/** What a shortcode registered. */
+struct ledger_register {
+    const char *api; /* "c2b", "pull" */
+    int64_t shortcode;
+    int version;
+    const char *url; /* <= ORDER_URL_MAX */
+};
+
 void ledger_init(struct ledger *l);
 void ledger_done(struct ledger *l);
 
@@ -82,6 +103,12 @@ void ledger_end(struct ledger *l, const struct ledger_prompt *p, int64_t at,
                 const char *code);
 void ledger_callback(struct ledger *l, const struct ledger_callback *c,
                      int64_t at);
+/** Money that no push asked for; the order's URL is not used. */
+void ledger_paid(struct ledger *l, const struct order *o, int64_t at,
+                 const char *receipt);
+void ledger_notice(struct ledger *l, const struct ledger_notice *n, int64_t at);
+void ledger_register(struct ledger *l, const struct ledger_register *r,
+                     int64_t at);
 void ledger_reset(struct ledger *l, int64_t at);
 
 /** Writes the counts as members of the object that is open in @p j. */
@@ -90,9 +117,11 @@ void ledger_summary(const struct ledger *l, struct json_out *j);
 /** What a line that was read back means to the prompts. */
 enum ledger_event {
     LEDGER_NOTHING,
-    LEDGER_ACCEPTED, /* `prompt` is complete                            */
-    LEDGER_DECIDED,  /* by `prompt.checkout`; code and receipt are set  */
-    LEDGER_CALLED,   /* likewise                                        */
+    LEDGER_ACCEPTED,   /* `prompt` is complete                            */
+    LEDGER_DECIDED,    /* by `prompt.checkout`; code and receipt are set  */
+    LEDGER_CALLED,     /* likewise                                        */
+    LEDGER_PAID,       /* `prompt.order` and receipt are set              */
+    LEDGER_REGISTERED, /* `registered` is set                           */
     LEDGER_RESET,
     LEDGER_BAD /* no line of ours                                       */
 };
@@ -103,6 +132,8 @@ struct ledger_reader {
     char url[ORDER_URL_MAX + 1]; /* what prompt.order.url points to */
     char code[RESULT_SIZE];
     char receipt[RECEIPT_SIZE];
+    char api[8];
+    struct ledger_register registered; /* points into this reader       */
     int64_t at;
 };
 

@@ -9,6 +9,7 @@
 void ledger_count_push(struct ledger *l, const struct order *o);
 void ledger_count_accept(struct ledger *l, const struct order *o);
 void ledger_count_debit(struct ledger *l, const struct order *o);
+void ledger_count_notice(struct ledger *l, bool lost, int status);
 void ledger_count_callback(struct ledger *l, bool lost, int status);
 
 /** Begins the counts anew; the reset's line stands at @p since. */

@@ -100,13 +100,47 @@ static enum ledger_event on_callback(struct ledger *l, struct ledger_reader *r,
     return LEDGER_CALLED;
 }
 
+static enum ledger_event on_paid(struct ledger *l, struct ledger_reader *r,
+                                 const struct json *doc)
+{
+    read_order(doc, &r->prompt.order, r->url);
+    read_text(doc, "receipt", r->receipt, sizeof(r->receipt));
+    l->paid_n++;
+    return LEDGER_PAID;
+}
+
+static enum ledger_event on_notice(struct ledger *l,
+                                   struct ledger_reader *r UNUSED,
+                                   const struct json *doc)
+{
+    ledger_count_notice(l, json_get(doc, "lost") != NULL,
+                        (int)read_number(doc, "status"));
+    return LEDGER_NOTHING;
+}
+
+static enum ledger_event on_register(struct ledger *l UNUSED,
+                                     struct ledger_reader *r,
+                                     const struct json *doc)
+{
+    read_text(doc, "api", r->api, sizeof(r->api));
+    read_text(doc, "url", r->url, sizeof(r->url));
+    r->registered = (struct ledger_register){
+        .api = r->api,
+        .shortcode = read_number(doc, "shortcode"),
+        .version = (int)read_number(doc, "version"),
+        .url = r->url,
+    };
+    return LEDGER_REGISTERED;
+}
+
 static const struct {
     const char *type;
     enum ledger_event (*read)(struct ledger *l, struct ledger_reader *r,
                               const struct json *doc);
 } readers[] = {
-    {"push", on_push}, {"accept", on_accept},     {"debit", on_debit},
-    {"end", on_end},   {"callback", on_callback},
+    {"push", on_push},     {"accept", on_accept},     {"debit", on_debit},
+    {"end", on_end},       {"callback", on_callback}, {"paid", on_paid},
+    {"notice", on_notice}, {"register", on_register},
 };
 
 static bool read_at(struct ledger_reader *r, const struct json *doc)

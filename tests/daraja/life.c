@@ -54,6 +54,34 @@ static void finish(struct prompt *prompt)
     prompt_finish(sim->prompts, prompt);
 }
 
+/* One receipt for two debits is what the profile can ask for. */
+static void pick_receipt(struct sim *sim, struct prompt *prompt)
+{
+    bool clash = chance_hit(&sim->chance, sim->profile.receipt_clash);
+
+    if (clash && sim->last_receipt[0])
+        memcpy(prompt->receipt, sim->last_receipt, sizeof(prompt->receipt));
+    else
+        ident_receipt(prompt->decided_at, prompt->p.n, prompt->receipt);
+    memcpy(sim->last_receipt, prompt->receipt, sizeof(sim->last_receipt));
+}
+
+static void move_money(struct sim *sim, struct prompt *prompt)
+{
+    const struct order *o = &prompt->p.order;
+    struct paid_row row = {.at = prompt->decided_at,
+                           .shortcode = o->shortcode,
+                           .msisdn = o->msisdn,
+                           .amount = o->amount};
+
+    pick_receipt(sim, prompt);
+    ledger_debit(&sim->ledger, &prompt->p, prompt->decided_at, prompt->receipt);
+    memcpy(row.reference, o->reference, sizeof(row.reference));
+    memcpy(row.receipt, prompt->receipt, sizeof(row.receipt));
+    paid_add(&sim->paid, &row);
+    c2b_tell(sim, &row, prompt->p.plan.c2b, prompt->p.plan.c2b_us);
+}
+
 static void decide_code(struct prompt *prompt, const char *code)
 {
     struct sim *sim = prompt->sim;
@@ -61,13 +89,10 @@ static void decide_code(struct prompt *prompt, const char *code)
     prompt->state = PROMPT_DECIDED;
     prompt->decided_at = clock_wall_at();
     text_copy(prompt->code, sizeof(prompt->code), code);
-    if (strcmp(code, "0") == 0) {
-        ident_receipt(prompt->decided_at, prompt->p.n, prompt->receipt);
-        ledger_debit(&sim->ledger, &prompt->p, prompt->decided_at,
-                     prompt->receipt);
-    } else {
+    if (strcmp(code, "0") == 0)
+        move_money(sim, prompt);
+    else
         ledger_end(&sim->ledger, &prompt->p, prompt->decided_at, code);
-    }
     prompt->need = journal_size(sim->journal);
 }
 

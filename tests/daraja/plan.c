@@ -22,41 +22,61 @@
 static const char *const fates[] = {
 #define FATE(id, name, code) name,
 #define CALLBACK(...)
+#define C2B(...)
 #define ANSWER(...)
 #include "tests/daraja/plan.def"
 #undef FATE
 #undef CALLBACK
+#undef C2B
 #undef ANSWER
 };
 
 static const char *const fate_codes[] = {
 #define FATE(id, name, code) code,
 #define CALLBACK(...)
+#define C2B(...)
 #define ANSWER(...)
 #include "tests/daraja/plan.def"
 #undef FATE
 #undef CALLBACK
+#undef C2B
 #undef ANSWER
 };
 
 static const char *const callbacks[] = {
 #define FATE(...)
 #define CALLBACK(id, name) name,
+#define C2B(...)
 #define ANSWER(...)
 #include "tests/daraja/plan.def"
 #undef FATE
 #undef CALLBACK
+#undef C2B
+#undef ANSWER
+};
+
+static const char *const c2bs[] = {
+#define FATE(...)
+#define CALLBACK(...)
+#define C2B(id, name) name,
+#define ANSWER(...)
+#include "tests/daraja/plan.def"
+#undef FATE
+#undef CALLBACK
+#undef C2B
 #undef ANSWER
 };
 
 static const struct answer_row answers[] = {
 #define FATE(...)
 #define CALLBACK(...)
+#define C2B(...)
 #define ANSWER(id, name, accepts, act, status, body, code, message) \
     {name, accepts, act, status, body, code, message},
 #include "tests/daraja/plan.def"
 #undef FATE
 #undef CALLBACK
+#undef C2B
 #undef ANSWER
 };
 
@@ -73,6 +93,11 @@ const char *fate_name(int fate)
 const char *callback_name(int kind)
 {
     return callbacks[kind];
+}
+
+const char *c2b_name(int kind)
+{
+    return c2bs[kind];
 }
 
 const char *answer_name(int kind)
@@ -98,6 +123,11 @@ int callback_find(const char *name)
     return find(callbacks, CALLBACKS_N, name);
 }
 
+int c2b_find(const char *name)
+{
+    return find(c2bs, C2BS_N, name);
+}
+
 int answer_find(const char *name)
 {
     for (size_t i = 0; i < ANSWERS_N; i++)
@@ -114,8 +144,12 @@ static void override(struct plan *plan, const struct step *step)
         plan->answer = (enum answer_kind)step->answer;
     if (step->callback >= 0)
         plan->callback = (enum callback_kind)step->callback;
+    if (step->c2b >= 0)
+        plan->c2b = (enum c2b_kind)step->c2b;
     if (step->answer_us >= 0)
         plan->answer_us = step->answer_us;
+    if (step->c2b_us >= 0)
+        plan->c2b_us = step->c2b_us;
 }
 
 /* These depend on the fate and on the kind of callback. */
@@ -147,6 +181,8 @@ void plan_draw(struct plan *plan, const struct profile *profile,
     late_us = chance_spread(chance, &profile->late);
     plan->text_code = chance_hit(chance, profile->text_code);
     plan->balance_item = chance_hit(chance, profile->balance_item);
+    plan->c2b = (enum c2b_kind)chance_pick(chance, profile->c2b_ppm, C2BS_N);
+    plan->c2b_us = chance_spread(chance, &profile->c2b);
 
     if (step)
         override(plan, step);
@@ -222,9 +258,12 @@ static enum err_code read_word(struct step *s, const char *name,
         return (s->answer = answer_find(text)) < 0
                    ? bad(err, name, "no such answer")
                    : ERR_NONE;
-    return (s->callback = callback_find(text)) < 0
-               ? bad(err, name, "no such callback")
-               : ERR_NONE;
+    if (strcmp(name, "callback") == 0)
+        return (s->callback = callback_find(text)) < 0
+                   ? bad(err, name, "no such callback")
+                   : ERR_NONE;
+    return (s->c2b = c2b_find(text)) < 0 ? bad(err, name, "no such notice")
+                                         : ERR_NONE;
 }
 
 static enum err_code read_ms(int64_t *ret_us, const struct json *v,
@@ -244,7 +283,7 @@ static enum err_code read_member(struct step *s, const struct json *v,
     const char *name = json_name(v);
 
     if (strcmp(name, "fate") == 0 || strcmp(name, "answer") == 0 ||
-        strcmp(name, "callback") == 0)
+        strcmp(name, "callback") == 0 || strcmp(name, "c2b") == 0)
         return read_word(s, name, json_text(v), err);
     if (strcmp(name, "answer_ms") == 0)
         return read_ms(&s->answer_us, v, err);
@@ -252,13 +291,22 @@ static enum err_code read_member(struct step *s, const struct json *v,
         return read_ms(&s->decide_us, v, err);
     if (strcmp(name, "callback_ms") == 0)
         return read_ms(&s->callback_us, v, err);
+    if (strcmp(name, "c2b_ms") == 0)
+        return read_ms(&s->c2b_us, v, err);
     return bad(err, name, "is unknown");
 }
 
 enum err_code step_read(const struct json *doc, struct step *ret,
                         struct err *err)
 {
-    struct step s = {-1, -1, -1, "", -1, -1, -1};
+    struct step s = {.fate = -1,
+                     .answer = -1,
+                     .callback = -1,
+                     .answer_us = -1,
+                     .decide_us = -1,
+                     .callback_us = -1,
+                     .c2b = -1,
+                     .c2b_us = -1};
 
     if (!json_is_object(doc))
         return err_set(err, ERR_INPUT, "a step is no object");

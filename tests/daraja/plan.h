@@ -18,10 +18,12 @@ struct profile;
 enum fate {
 #define FATE(id, ...) id,
 #define CALLBACK(...)
+#define C2B(...)
 #define ANSWER(...)
 #include "tests/daraja/plan.def"
 #undef FATE
 #undef CALLBACK
+#undef C2B
 #undef ANSWER
     FATES_N
 };
@@ -29,21 +31,38 @@ enum fate {
 enum callback_kind {
 #define FATE(...)
 #define CALLBACK(id, ...) id,
+#define C2B(...)
 #define ANSWER(...)
 #include "tests/daraja/plan.def"
 #undef FATE
 #undef CALLBACK
+#undef C2B
 #undef ANSWER
     CALLBACKS_N
+};
+
+enum c2b_kind {
+#define FATE(...)
+#define CALLBACK(...)
+#define C2B(id, ...) id,
+#define ANSWER(...)
+#include "tests/daraja/plan.def"
+#undef FATE
+#undef CALLBACK
+#undef C2B
+#undef ANSWER
+    C2BS_N
 };
 
 enum answer_kind {
 #define FATE(...)
 #define CALLBACK(...)
+#define C2B(...)
 #define ANSWER(id, ...) id,
 #include "tests/daraja/plan.def"
 #undef FATE
 #undef CALLBACK
+#undef C2B
 #undef ANSWER
     ANSWERS_N
 };
@@ -89,6 +108,8 @@ struct plan {
     int64_t answer_us;      /* from the request to its answer           */
     int64_t decide_us;      /* from there to the customer's decision    */
     int64_t callback_us;    /* from there to the callback               */
+    enum c2b_kind c2b;
+    int64_t c2b_us; /* from the decision to the C2B confirmation        */
     bool text_code, balance_item;
 };
 
@@ -97,6 +118,8 @@ struct step {
     int fate, answer, callback; /* -1 = open                            */
     char code[RESULT_SIZE];     /* of FATE_CODE                         */
     int64_t answer_us, decide_us, callback_us; /* -1 = open             */
+    int c2b;                                   /* likewise              */
+    int64_t c2b_us;
 };
 
 const struct answer_row *answer_row(enum answer_kind kind);
@@ -105,11 +128,13 @@ const struct answer_row *answer_row(enum answer_kind kind);
 const char *fate_name(int fate);
 const char *answer_name(int kind);
 const char *callback_name(int kind);
+const char *c2b_name(int kind);
 
 /** The index of @p name, -1 when there is none. */
 int fate_find(const char *name);
 int answer_find(const char *name);
 int callback_find(const char *name);
+int c2b_find(const char *name);
 
 /** Draws a plan; @p step may be NULL. */
 void plan_draw(struct plan *plan, const struct profile *profile,

@@ -56,23 +56,8 @@ static int64_t *number(struct profile *p, const struct knob *k)
     return place(p, k);
 }
 
-void profile_preset(struct profile *p, enum preset preset)
+static void preset_outcomes(struct profile *p)
 {
-    memset(p, 0, sizeof(*p));
-    for (size_t i = 0; i < ARRAY_LEN(knobs); i++) {
-        const struct knob *k = &knobs[i];
-
-        if (k->kind == KNOB_FLAG)
-            *(bool *)place(p, k) = k->preset[preset] != 0;
-        else if (k->kind == KNOB_SPREAD)
-            *(struct spread *)place(p, k) =
-                (struct spread){k->preset[preset] * US_PER_MS,
-                                k->preset_p95[preset] * US_PER_MS};
-        else
-            *number(p, k) = k->preset[preset];
-    }
-    if (preset != PRESET_DARAJA)
-        return;
     p->fate_ppm[FATE_CANCEL] = 100000;
     p->fate_ppm[FATE_NO_ANSWER] = 100000;
     p->fate_ppm[FATE_WRONG_PIN] = 30000;
@@ -84,6 +69,42 @@ void profile_preset(struct profile *p, enum preset preset)
     p->answer_ppm[ANSWER_503_BEFORE] = 1000;
     p->callback_ppm[CALLBACK_LOST] = 10000;
     p->callback_ppm[CALLBACK_TWICE] = 5000;
+    p->c2b_ppm[C2B_LOST] = 10000;
+    p->c2b_ppm[C2B_TWICE] = 5000;
+}
+
+/* Where the sandbox is known to differ from production. */
+static void preset_sandbox(struct profile *p)
+{
+    p->test_numbers_only = true;
+    p->reference_max = 15;
+    p->query_lie = 200000;
+    p->c2b_once = false;
+    p->c2b_simulate = true;
+    p->callback_ppm[CALLBACK_LOST] = 100000;
+}
+
+void profile_preset(struct profile *p, enum preset preset)
+{
+    int column = preset == PRESET_CALM ? 0 : 1;
+
+    memset(p, 0, sizeof(*p));
+    for (size_t i = 0; i < ARRAY_LEN(knobs); i++) {
+        const struct knob *k = &knobs[i];
+
+        if (k->kind == KNOB_FLAG)
+            *(bool *)place(p, k) = k->preset[column] != 0;
+        else if (k->kind == KNOB_SPREAD)
+            *(struct spread *)place(p, k) =
+                (struct spread){k->preset[column] * US_PER_MS,
+                                k->preset_p95[column] * US_PER_MS};
+        else
+            *number(p, k) = k->preset[column];
+    }
+    if (preset != PRESET_CALM)
+        preset_outcomes(p);
+    if (preset == PRESET_SANDBOX)
+        preset_sandbox(p);
 }
 
 static enum err_code bad(struct err *err, const struct json *v, const char *why)
@@ -230,6 +251,8 @@ static enum err_code read_member(struct profile *p, const struct json *v,
         return read_shares(p->answer_ppm, ANSWERS_N, answer_find, v, err);
     if (strcmp(name, "callback") == 0)
         return read_shares(p->callback_ppm, CALLBACKS_N, callback_find, v, err);
+    if (strcmp(name, "c2b") == 0)
+        return read_shares(p->c2b_ppm, C2BS_N, c2b_find, v, err);
     for (size_t i = 0; i < ARRAY_LEN(knobs); i++)
         if (strcmp(knobs[i].name, name) == 0)
             return read_knob(p, &knobs[i], v, err);
@@ -246,7 +269,7 @@ enum err_code profile_read(struct profile *p, const struct json *doc,
     if (!json_is_object(doc))
         return err_set(err, ERR_INPUT, "a profile is an object");
     if (preset) {
-        if (read_choice(&which, "calm|daraja", preset, err))
+        if (read_choice(&which, "calm|daraja|sandbox", preset, err))
             return err->code;
         profile_preset(&new, (enum preset)which);
     }
@@ -334,5 +357,6 @@ void profile_write(const struct profile *p, struct buf *out)
     put_shares(&j, "fate", p->fate_ppm, FATES_N, fate_name);
     put_shares(&j, "answer", p->answer_ppm, ANSWERS_N, answer_name);
     put_shares(&j, "callback", p->callback_ppm, CALLBACKS_N, callback_name);
+    put_shares(&j, "c2b", p->c2b_ppm, C2BS_N, c2b_name);
     json_close(&j, '}');
 }

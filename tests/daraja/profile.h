@@ -17,7 +17,7 @@
 struct buf;
 struct json;
 
-enum preset { PRESET_CALM, PRESET_DARAJA };
+enum preset { PRESET_CALM, PRESET_DARAJA, PRESET_SANDBOX };
 
 struct profile {
 #define WHOLE(name, field, ...) int64_t field;
@@ -34,16 +34,24 @@ struct profile {
     int64_t fate_ppm[FATES_N];
     int64_t answer_ppm[ANSWERS_N];
     int64_t callback_ppm[CALLBACKS_N];
+    int64_t c2b_ppm[C2BS_N];
 };
 
+enum {
+    MSISDN_VERSION,
+    MSISDN_PLAIN,
+    MSISDN_HASH,
+    MSISDN_MASKED,
+    MSISDN_STARRED
+};
 enum { PENDING_4999, PENDING_PROCESSING, PENDING_EMPTY, PENDING_MIXED };
 
 void profile_preset(struct profile *p, enum preset preset);
 
 /**
- * Changes the members that @p doc names. "preset" ("calm", "daraja") is
- * applied before the others; "fate", "answer" and "callback" replace the whole
- * set of probabilities of their kind. "seed" is left to the caller.
+ * Changes the members that @p doc names. "preset" ("calm", "daraja",
+ * "sandbox") is applied before the others; "fate", "answer", "callback" and
+ * "c2b" replace the whole set of probabilities of their kind. "seed" is left to the caller.
  *
  * @return ERR_INPUT with the member in the text; @p p is then untouched.
  */

@@ -17,6 +17,9 @@
 
 #define PEER_SIZE 80
 
+/* The one handset that a sandbox knows. */
+#define TEST_NUMBER INT64_C(254708374149)
+
 /* A rule of the provider's that answers by itself within this. */
 #define RULE_US (1 * US_PER_S)
 
@@ -80,6 +83,12 @@ static void rule(struct plan *plan, const char *code)
     plan->decide_us = MIN(plan->decide_us, RULE_US);
 }
 
+static void pins(struct push *p, struct handset *h, struct plan *plan)
+{
+    if (handset_pin(h, plan->fate == FATE_WRONG_PIN, p->sim->profile.pin_tries))
+        rule(plan, "8006");
+}
+
 static void apply_rules(struct push *p, struct handset *h, struct plan *plan)
 {
     const struct order *o = &p->in.order;
@@ -87,6 +96,10 @@ static void apply_rules(struct push *p, struct handset *h, struct plan *plan)
     if (handset_ask(h, o->shortcode, o->amount, loop_now_us(p->sim->loop),
                     p->sim->profile.same_amount_ms * US_PER_MS))
         rule(plan, "17");
+    if (p->sim->profile.test_numbers_only && o->msisdn != TEST_NUMBER)
+        rule(plan, "E3008");
+    if (plan->fate == FATE_WRONG_PIN || plan->fate == FATE_PAY)
+        pins(p, h, plan);
     if (!inspect_product(&p->in))
         rule(plan, "2028");
 }

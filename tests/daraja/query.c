@@ -54,6 +54,17 @@ static void reply_done(struct sim *sim, struct http_request *req,
     reply(sim, req, at_us);
 }
 
+/* The edge's page under 200, as it has been seen elsewhere. */
+static void reply_edge(struct sim *sim, struct http_request *req, int64_t at_us)
+{
+    struct answer *a = sim_answer(sim, req);
+
+    buf_reset(&sim->text);
+    words_incapsula(&sim->text, chance_next(&sim->chance));
+    answer_fill(a, ACT_SEND, 200, WORDS_HTML, &sim->text);
+    answer_at(a, at_us);
+}
+
 static bool remembered(const struct sim *sim, const struct prompt *prompt)
 {
     int64_t keep_us = sim->profile.query_keep_ms * US_PER_MS;
@@ -71,8 +82,10 @@ static void look(struct sim *sim, struct http_request *req,
     bool error = chance_hit(&sim->chance, sim->profile.query_error);
     bool unknown = chance_hit(&sim->chance, sim->profile.query_unknown);
 
-    if (!prompt || prompt->p.order.shortcode != in->order.shortcode ||
-        unknown || !remembered(sim, prompt))
+    if (chance_hit(&sim->chance, sim->profile.query_edge))
+        reply_edge(sim, req, at_us);
+    else if (!prompt || prompt->p.order.shortcode != in->order.shortcode ||
+             unknown || !remembered(sim, prompt))
         sim_refuse(sim, req, 500, NO_INFORMATION,
                    "The transaction does not Exist", at_us);
     else if (prompt->state == PROMPT_OPEN)

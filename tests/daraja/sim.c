@@ -31,6 +31,10 @@ static const struct http_route routes[] = {
     {HTTP_GET, "/mpesa/stkpush/v1/processrequest", sim_wrong_method},
     {HTTP_POST, "/mpesa/stkpushquery/v1/query", sim_query},
     {HTTP_GET, "/mpesa/stkpushquery/v1/query", sim_wrong_method},
+    {HTTP_POST, "/mpesa/c2b/v1/registerurl", sim_c2b_register_v1},
+    {HTTP_POST, "/mpesa/c2b/v2/registerurl", sim_c2b_register_v2},
+    {HTTP_POST, "/mpesa/c2b/v1/simulate", sim_c2b_simulate},
+    {HTTP_POST, "/mpesa/c2b/v2/simulate", sim_c2b_simulate},
     {HTTP_GET, "/sim/profile", control_show_profile},
     {HTTP_POST, "/sim/profile", control_profile},
     {HTTP_POST, "/sim/script", control_script},
@@ -40,6 +44,8 @@ static const struct http_route routes[] = {
     {HTTP_GET, "/sim/journal", control_journal},
     {HTTP_GET, "/sim/summary", control_summary},
     {HTTP_POST, "/sim/reset", control_reset},
+    {HTTP_POST, "/sim/register", control_register},
+    {HTTP_POST, "/sim/pay", control_pay},
     {HTTP_GET, "/health", control_health},
     {HTTP_GET, "/health/ready", control_health},
     {HTTP_GET, "/metrics", control_metrics},
@@ -48,6 +54,11 @@ static const struct http_route routes[] = {
 void sim_request_id(struct sim *sim, char out[REQUEST_ID_SIZE])
 {
     ident_request(&sim->ids, ++sim->ids_n, out);
+}
+
+void sim_conversation_id(struct sim *sim, char out[REQUEST_ID_SIZE])
+{
+    ident_conversation(clock_wall_at(), ++sim->conversations_n, out);
 }
 
 struct json *sim_body(const struct http_request *req)
@@ -117,6 +128,15 @@ void sim_fill(struct sim *sim, struct answer *a, const struct answer_row *row,
                 &sim->text);
 }
 
+void sim_forget(struct sim *sim)
+{
+    life_reset(sim);
+    letters_reset(sim->letters);
+    merchants_reset(sim->merchants);
+    paid_reset(&sim->paid);
+    sim->last_receipt[0] = '\0';
+}
+
 void sim_seed(struct sim *sim, uint64_t seed)
 {
     sim->seed = seed;
@@ -141,7 +161,8 @@ static void on_again(void *arg)
 static bool turn(void *arg)
 {
     struct sim *sim = arg;
-    uint64_t need = MAX(answers_need(sim->answers), sim->due_need);
+    uint64_t need = MAX(MAX(answers_need(sim->answers), sim->due_need),
+                        letters_need(sim->letters));
     struct err err;
 
     if (journal_commit(sim->journal, need, &err)) {
@@ -151,6 +172,7 @@ static bool turn(void *arg)
     sim->disk_failed = false;
     answers_flush(sim->answers);
     life_flush(sim);
+    letters_flush(sim->letters);
     metric_set(M_SIM_PROMPTS, (int64_t)prompts_open(sim->prompts));
     return false;
 }
@@ -181,6 +203,51 @@ static void replay_called(struct sim *sim, struct prompt *prompt)
         prompt_finish(sim->prompts, prompt);
 }
 
+/* A line of money that came in, of either kind. */
+static void replay_money(struct sim *sim, const struct ledger_reader *r)
+{
+    const struct order *o = &r->prompt.order;
+    struct paid_row row = {.at = r->at,
+                           .shortcode = o->shortcode,
+                           .msisdn = o->msisdn,
+                           .amount = o->amount};
+
+    memcpy(row.reference, o->reference, sizeof(row.reference));
+    memcpy(row.receipt, r->receipt, sizeof(row.receipt));
+    paid_add(&sim->paid, &row);
+}
+
+static void replay_registered(struct sim *sim, const struct ledger_register *r)
+{
+    struct merchant *m = merchant_find(sim->merchants, r->shortcode);
+
+    if (!m)
+        return;
+    if (strcmp(r->api, "pull") == 0) {
+        m->pulls = true;
+        return;
+    }
+    m->c2b_version = r->version;
+    text_copy(m->url, sizeof(m->url), r->url);
+}
+
+/* What has nothing to do with a prompt that is open. */
+static void replay_others(struct replay *r, enum ledger_event event)
+{
+    bool debit = event == LEDGER_DECIDED && strcmp(r->reader.code, "0") == 0;
+
+    if (event == LEDGER_BAD)
+        r->bad++;
+    if (event == LEDGER_RESET)
+        sim_forget(r->sim);
+    if (event == LEDGER_ACCEPTED)
+        (void)prompt_add(r->sim->prompts, &r->reader.prompt);
+    if (event == LEDGER_PAID || debit)
+        replay_money(r->sim, &r->reader);
+    if (event == LEDGER_REGISTERED)
+        replay_registered(r->sim, &r->reader.registered);
+}
+
 static void replay_line(void *arg, const char *line, size_t len,
                         uint64_t offset)
 {
@@ -190,12 +257,7 @@ static void replay_line(void *arg, const char *line, size_t len,
         ledger_replay(&sim->ledger, &r->reader, line, len, offset);
     struct prompt *prompt;
 
-    if (event == LEDGER_BAD)
-        r->bad++;
-    if (event == LEDGER_RESET)
-        life_reset(sim);
-    if (event == LEDGER_ACCEPTED)
-        (void)prompt_add(sim->prompts, &r->reader.prompt);
+    replay_others(r, event);
     if (event != LEDGER_DECIDED && event != LEDGER_CALLED)
         return;
     prompt = prompt_find(sim->prompts, r->reader.prompt.checkout);
@@ -304,8 +366,11 @@ static struct sim *make(struct loop *loop, const struct config *cfg)
     sim->handsets = handsets_new();
     sim->prompts = prompts_new();
     ledger_init(&sim->ledger);
+    paid_init(&sim->paid);
+    sim->merchants = merchants_new(cfg);
     sim->answers = answers_new(loop);
     sim->courier = courier_new(loop, &courier);
+    sim->letters = letters_new(loop, sim->courier, &sim->ledger);
     list_init(&sim->due);
     buf_init(&sim->text, TEXT_BYTES_MAX);
     timer_init(&sim->again, on_again, sim);
@@ -338,6 +403,9 @@ void sim_free(struct sim *sim)
     timer_cancel(sim->loop, &sim->up);
     timer_cancel(sim->loop, &sim->again);
     life_stop(sim);
+    letters_free(sim->letters);
+    merchants_free(sim->merchants);
+    paid_done(&sim->paid);
     answers_free(sim->answers);
     prompts_free(sim->prompts);
     handsets_free(sim->handsets);

@@ -18,6 +18,9 @@
 #include "tests/daraja/inspect.h"
 #include "tests/daraja/journal.h"
 #include "tests/daraja/ledger.h"
+#include "tests/daraja/letter.h"
+#include "tests/daraja/merchant.h"
+#include "tests/daraja/paid.h"
 #include "tests/daraja/profile.h"
 #include "tests/daraja/prompt.h"
 #include "tests/daraja/sim.h"
@@ -34,11 +37,16 @@ struct sim {
     struct chance chance; /* for what belongs to no push */
     struct idents ids;
     uint64_t ids_n; /* request ids given out */
+    uint64_t conversations_n;
     struct access *access;
     struct handsets *handsets;
     struct prompts *prompts;
     struct journal *journal;
     struct ledger ledger;
+    struct paid paid;            /* all money, as Pull and Status know it */
+    struct merchants *merchants; /* what the shortcodes registered      */
+    struct letters *letters;
+    char last_receipt[RECEIPT_SIZE];
     struct answers *answers;
     struct courier *courier;
     struct list due;   /* prompts whose callback goes out this turn   */
@@ -55,6 +63,9 @@ struct sim {
 void sim_push(void *arg, struct http_request *req);
 void sim_query(void *arg, struct http_request *req);
 void sim_token(void *arg, struct http_request *req);
+void sim_c2b_register_v1(void *arg, struct http_request *req);
+void sim_c2b_register_v2(void *arg, struct http_request *req);
+void sim_c2b_simulate(void *arg, struct http_request *req);
 void sim_wrong_method(void *arg, struct http_request *req);
 
 void control_profile(void *arg, struct http_request *req);
@@ -68,6 +79,15 @@ void control_summary(void *arg, struct http_request *req);
 void control_metrics(void *arg, struct http_request *req);
 void control_health(void *arg, struct http_request *req);
 void control_reset(void *arg, struct http_request *req);
+void control_register(void *arg, struct http_request *req);
+void control_pay(void *arg, struct http_request *req);
+
+/* control.c, for the control routes of other files. */
+
+/** The body as an object, or NULL when it was answered 400. */
+struct json *control_body(struct http_request *req);
+void control_refuse(struct http_request *req, const char *why);
+void control_ok(struct http_request *req);
 
 /** Answers as the outage says; false when there is none. */
 bool outage_answer(struct sim *sim, struct http_request *req);
@@ -86,14 +106,44 @@ void sim_refuse(struct sim *sim, struct http_request *req, int status,
 void sim_fill(struct sim *sim, struct answer *a, const struct answer_row *row,
               const struct ledger_prompt *p);
 
+/**
+ * What all requests but push and query begin with: no outage, a good token, a
+ * JSON object, and in @p member a shortcode of the token's app. @p ret_doc is
+ * NULL before; the caller frees it whatever happens.
+ *
+ * @return false when it was answered.
+ */
+bool sim_enter(struct sim *sim, struct http_request *req, const char *member,
+               struct json **ret_doc, struct merchant **ret);
+
+/** The same for a body that is not http_body()'s. */
+bool sim_enter_body(struct sim *sim, struct http_request *req, const char *text,
+                    size_t len, const char *member, struct json **ret_doc,
+                    struct merchant **ret);
+
+/** A fresh ConversationID ("AG_..."). */
+void sim_conversation_id(struct sim *sim, char out[REQUEST_ID_SIZE]);
+
 /** A fresh requestId. */
 void sim_request_id(struct sim *sim, char out[REQUEST_ID_SIZE]);
 
 /** Reads a body as JSON; NULL when it is none. Free with json_free(). */
 struct json *sim_body(const struct http_request *req);
 
+/** Forgets prompts, letters, money and registrations. */
+void sim_forget(struct sim *sim);
+
 /** Seeds everything random. */
 void sim_seed(struct sim *sim, uint64_t seed);
+
+/* c2b.c */
+
+/** Money that no push asked for. A receipt is made when @p row has none. */
+void c2b_pay(struct sim *sim, struct paid_row *row, enum c2b_kind kind);
+
+/** Confirms @p row to the URL that its shortcode registered, if any. */
+void c2b_tell(struct sim *sim, const struct paid_row *row, enum c2b_kind kind,
+              int64_t after_us);
 
 /* life.c: from acceptance to the last callback. */
 

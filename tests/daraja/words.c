@@ -3,12 +3,14 @@
  */
 #include "tests/daraja/words.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/json.h"
+#include "common/sign.h"
 
 #define ACCEPTED "Success. Request accepted for processing"
 
@@ -175,5 +177,88 @@ void words_callback(struct buf *out, const struct callback_words *w)
         put_metadata(&j, w);
     json_close(&j, '}');
     json_close(&j, '}');
+    json_close(&j, '}');
+}
+
+static void put_msisdn(struct json_out *j, const struct c2b_words *w)
+{
+    uint8_t hash[SHA256_SIZE];
+    char plain[24];
+    struct buf text;
+
+    snprintf(plain, sizeof(plain), "%lld", (long long)w->msisdn);
+    buf_init(&text, 2 * SHA256_SIZE);
+    switch (w->form) {
+    case WORDS_MSISDN_PLAIN: buf_adds(&text, plain); break;
+    case WORDS_MSISDN_HASH:
+        sign_sha256(plain, strlen(plain), hash);
+        buf_addhex(&text, hash, sizeof(hash));
+        break;
+    case WORDS_MSISDN_MASKED:
+        buf_addf(&text, "%.4s ***** %.3s", plain, plain + 9);
+        break;
+    case WORDS_MSISDN_STARRED:
+        buf_addf(&text, "%.5s****%.3s", plain, plain + 9);
+        break;
+    }
+    json_put_text(j, "MSISDN", text.data);
+    buf_done(&text);
+}
+
+/* Amounts are texts with two digits behind the point. */
+static void put_amount(struct json_out *j, const char *name, int64_t amount)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), "%lld.00", (long long)amount);
+    json_put_text(j, name, text);
+}
+
+void words_c2b(struct buf *out, const struct c2b_words *w)
+{
+    struct json_out j = {out, false};
+    char text[24];
+
+    json_open(&j, NULL, '{');
+    json_put_text(&j, "TransactionType",
+                  w->buy_goods ? "Buy Goods" : "Pay Bill");
+    json_put_text(&j, "TransID", w->receipt);
+    clock_format_eat(w->paid_at, text);
+    json_put_text(&j, "TransTime", text);
+    put_amount(&j, "TransAmount", w->amount);
+    snprintf(text, sizeof(text), "%lld", (long long)w->shortcode);
+    json_put_text(&j, "BusinessShortCode", text);
+    json_put_text(&j, "BillRefNumber", w->buy_goods ? "" : w->reference);
+    json_put_text(&j, "InvoiceNumber", "");
+    put_amount(&j, "OrgAccountBalance", w->balance);
+    json_put_text(&j, "ThirdPartyTransID", "");
+    put_msisdn(&j, w);
+    json_put_text(&j, "FirstName", "A");
+    json_put_text(&j, "MiddleName", "");
+    json_put_text(&j, "LastName", "");
+    json_close(&j, '}');
+}
+
+void words_registered(struct buf *out, const char *request_id)
+{
+    struct json_out j = {out, false};
+
+    json_open(&j, NULL, '{');
+    json_put_text(&j, "OriginatorCoversationID", request_id);
+    json_put_text(&j, "ResponseCode", "0");
+    json_put_text(&j, "ResponseDescription", "success");
+    json_close(&j, '}');
+}
+
+void words_simulated(struct buf *out, const char *conversation_id,
+                     const char *request_id)
+{
+    struct json_out j = {out, false};
+
+    json_open(&j, NULL, '{');
+    json_put_text(&j, "ConversationID", conversation_id);
+    json_put_text(&j, "OriginatorCoversationID", request_id);
+    json_put_text(&j, "ResponseDescription",
+                  "Accept the service request successfully.");
     json_close(&j, '}');
 }

@@ -56,6 +56,31 @@ struct callback_words {
 
 void words_callback(struct buf *out, const struct callback_words *w);
 
+/** How the payer is written in a C2B confirmation. */
+enum words_msisdn {
+    WORDS_MSISDN_PLAIN,
+    WORDS_MSISDN_HASH,   /* SHA-256 of the twelve digits, in hex       */
+    WORDS_MSISDN_MASKED, /* 2547 ***** 149                             */
+    WORDS_MSISDN_STARRED /* 25470****149                               */
+};
+
+struct c2b_words {
+    bool buy_goods;
+    const char *receipt, *reference;
+    int64_t paid_at, amount, shortcode, msisdn, balance;
+    enum words_msisdn form;
+};
+
+/** A C2B confirmation. */
+void words_c2b(struct buf *out, const struct c2b_words *w);
+
+/** The answer to a registration of C2B URLs (it is spelt so). */
+void words_registered(struct buf *out, const char *request_id);
+
+/** The answer to a simulated payment. */
+void words_simulated(struct buf *out, const char *conversation_id,
+                     const char *request_id);
+
 /** What a callback or a query says of a ResultCode; they differ in prose. */
 const char *words_result(const char *code, bool query);
 

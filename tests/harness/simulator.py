@@ -58,6 +58,18 @@ class Simulator(Served):
         more = {} if for_ms is None else {"for_ms": for_ms}
         self._request("POST", "/sim/down", {"kind": kind, **more})
 
+    def register_c2b(self, shortcode, url, version=2):
+        """Confirmations of the shortcode's debits go to that URL."""
+        self._request("POST", "/sim/register", {
+            "shortcode": int(shortcode), "c2b_url": url,
+            "c2b_version": version})
+
+    def pay(self, shortcode, msisdn, amount, reference, **more):
+        """Money that no push asked for: receipt=, age_ms=, c2b= as wanted."""
+        self._request("POST", "/sim/pay", {
+            "shortcode": int(shortcode), "msisdn": str(msisdn),
+            "amount": amount, "reference": reference, **more})
+
     def summary(self):
         return json.loads(self._request("GET", "/sim/summary")[0])
 

@@ -138,7 +138,7 @@ static void what_is_written_can_be_read(void **state)
 
     (void)state;
     buf_init(&text, 65536);
-    for (int preset = PRESET_CALM; preset <= PRESET_DARAJA; preset++) {
+    for (int preset = PRESET_CALM; preset <= PRESET_SANDBOX; preset++) {
         profile_preset(&p, (enum preset)preset);
         profile_preset(&back, PRESET_CALM);
         buf_reset(&text);
@@ -167,9 +167,11 @@ static void a_step_is_read(void **state)
     assert_int_equal(
         read_step("{\"fate\":\"cancel\",\"answer\":\"truncated_after\","
                   "\"callback\":\"twice\",\"answer_ms\":1,\"decide_ms\":2,"
-                  "\"callback_ms\":3}",
+                  "\"callback_ms\":3,\"c2b\":\"twice\",\"c2b_ms\":4}",
                   &s),
         0);
+    assert_int_equal(s.c2b, C2B_TWICE);
+    assert_int_equal(s.c2b_us, 4000);
     assert_int_equal(s.fate, FATE_CANCEL);
     assert_int_equal(s.answer, ANSWER_TRUNCATED_AFTER);
     assert_int_equal(s.callback, CALLBACK_TWICE);
@@ -197,6 +199,7 @@ static void a_wrong_step_is_refused(void **state)
         "{\"fate\":1032}",
         "{\"answer\":\"rst\"}",
         "{\"callback\":\"never\"}",
+        "{\"c2b\":\"early\"}",
         "{\"answer_ms\":-1}",
         "{\"decide_ms\":\"7\"}",
         "{\"callback_ms\":3600001}",
@@ -277,6 +280,8 @@ static void names_find_their_rows(void **state)
         assert_int_equal(answer_find(answer_name(i)), i);
     for (int i = 0; i < CALLBACKS_N; i++)
         assert_int_equal(callback_find(callback_name(i)), i);
+    for (int i = 0; i < C2BS_N; i++)
+        assert_int_equal(c2b_find(c2b_name(i)), i);
     /* A name says whether the push was accepted. */
     for (int i = 0; i < ANSWERS_N; i++) {
         const char *name = answer_name(i);
