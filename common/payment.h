@@ -88,7 +88,8 @@ struct payment {
     int64_t pushed_at;       /* the last push may have left, 0 = never */
     int64_t next_action_at;  /* when the due-scan looks again, 0 = never */
     int auth_refused;        /* refused tokens in a row             */
-    int queries;             /* status queries of this attempt      */
+    int queries; /* status queries of this attempt, or, while it waits for
+                    proof, of those for it                              */
     char query_code[RESULT_CODE_MAX + 1]; /* final code a query told   */
     int64_t query_code_at; /* ... and when it first did           */
     char checkout_id[CHECKOUT_ID_MAX + 1]; /* "" = not known           */

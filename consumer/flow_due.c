@@ -14,7 +14,8 @@ static void expire(struct step *s)
     /* an attempt that was proven unsent has no time, those before it count */
     bool pushed = s->p->pushed_at != 0 || s->p->spent > 0;
 
-    if (s->p->waits == WAIT_PROOF) { /* the callback's word stands */
+    if (s->p->waits == WAIT_PROOF || s->p->class == RESULT_NO_ANSWER) {
+        /* the callback's word stands */
         step_finish(s, PAYMENT_FAILED);
         return;
     }

@@ -9,18 +9,53 @@
 
 #include <string.h>
 
-static void callback_failed(struct step *s)
+static void end_failed(struct step *s)
 {
     step_verdict(s, EVIDENCE_CALLBACK);
     step_finish(s, PAYMENT_FAILED);
 }
 
-/* Probably never shown: a query has to say the same before another push. */
+/* A query has to say the same before another push (S14), and that query is one
+   of then: those that were asked before do not count. */
+static void spend_and_prove(struct step *s, int64_t at)
+{
+    s->p->queries = 0;
+    step_spend(s, WAIT_PROOF, at);
+}
+
+static int64_t next_prompt_at(const struct step *s)
+{
+    return step_not_before(s, step_busy_phone(s));
+}
+
+/* Whether the client wants another prompt after this one was not answered, and
+   the deadline leaves time for it. Every attempt that counts is taken for a
+   prompt: there are never more than 1 + ask_again. */
+static bool may_ask_again(const struct step *s)
+{
+    const struct payment *p = s->p;
+
+    return s->e->verdict.class == RESULT_NO_ANSWER && *p->checkout_id &&
+           p->spent < MIN(p->req.ask_again, s->policy->attempts_max - 1) &&
+           next_prompt_at(s) < p->deadline_at;
+}
+
+static void callback_failed(struct step *s)
+{
+    if (!may_ask_again(s)) {
+        end_failed(s);
+        return;
+    }
+    step_verdict(s, EVIDENCE_CALLBACK);
+    spend_and_prove(s, next_prompt_at(s));
+}
+
+/* Probably never shown. */
 static void callback_prove(struct step *s)
 {
     step_verdict(s, EVIDENCE_CALLBACK);
     if (*s->p->checkout_id)
-        step_spend(s, WAIT_PROOF, step_not_before(s, step_busy_phone(s)));
+        spend_and_prove(s, next_prompt_at(s));
     else
         step_unknown(s);
 }
@@ -33,16 +68,35 @@ static void callback_soft(struct step *s)
     step_unknown(s);
 }
 
-/* The attempt was believed not to have reached the customer, and its callback
-   says otherwise. A word that proves nothing stops the next attempt too; one
-   that it was not shown agrees with what was believed. */
+/* The attempt was believed to be over, and its callback says something else.
+   What proves nothing stops the next attempt too, unless that waits for proof
+   anyhow; a word that it was not shown agrees with what was believed. */
 static void callback_after_all(struct step *s)
 {
+    enum verdict_kind kind = s->e->verdict.kind;
+
+    if (strcmp(s->p->code, s->e->verdict.code) == 0)
+        return; /* told again */
     step_bind_ids(s);
-    if (s->e->verdict.kind == VERDICT_FAILED)
-        callback_failed(s);
-    else if (s->e->verdict.kind == VERDICT_SOFT)
+    if (kind == VERDICT_FAILED)
+        end_failed(s);
+    else if (kind != VERDICT_PROVE && s->p->waits != WAIT_PROOF)
         callback_soft(s);
+}
+
+/* Too soon after an equal push: of somebody else, or an earlier one of ours,
+   which then reached the customer. */
+static bool may_be_own(const struct step *s)
+{
+    return s->p->spent > 0;
+}
+
+static void callback_repeat(struct step *s)
+{
+    if (may_be_own(s))
+        callback_soft(s);
+    else
+        end_failed(s);
 }
 
 void flow_callback(struct step *s)
@@ -50,6 +104,7 @@ void flow_callback(struct step *s)
     static const handler_fn by_kind[] = {
         [VERDICT_FAILED] = callback_failed,
         [VERDICT_PROVE] = callback_prove,
+        [VERDICT_REPEAT] = callback_repeat,
         [VERDICT_SOFT] = callback_soft,
     };
     enum verdict_kind kind = s->e->verdict.kind;
@@ -66,7 +121,7 @@ void flow_callback(struct step *s)
         if (s->e->verdict.stop_line)
             s->actions[FLOW_DO_STOP_LINE] = true;
         by_kind[kind](s);
-    } else if (s->p->state == PAYMENT_WAITING && s->p->waits != WAIT_PROOF) {
+    } else if (s->p->state == PAYMENT_WAITING) {
         callback_after_all(s);
     }
 }
@@ -94,8 +149,8 @@ static void query_soft(struct step *s)
 {
     bool proof = s->p->state == PAYMENT_WAITING && s->p->waits == WAIT_PROOF;
 
-    /* it may have been asked before the callback came: hence the pause */
-    if (proof && strcmp(s->e->verdict.code, s->p->code) == 0)
+    if (proof && s->p->queries > 0 &&
+        strcmp(s->e->verdict.code, s->p->code) == 0)
         step_wait(s, WAIT_RETRY, step_not_before(s, s->now_at));
     else if (!proof && step_undecided(s->p))
         query_failure(s);
@@ -109,7 +164,8 @@ void flow_query(struct step *s)
     }
     if (s->e->attempt != s->p->attempt)
         return;
-    if (s->e->verdict.kind == VERDICT_SOFT)
+    if (s->e->verdict.kind == VERDICT_SOFT ||
+        (s->e->verdict.kind == VERDICT_REPEAT && !may_be_own(s)))
         query_soft(s);
 }
 

@@ -270,6 +270,8 @@ void verdict_query(const struct verdict_answer *answer, struct verdict *ret)
         fill(ret, VERDICT_PENDING, RESULT_NONE, false, -1);
     else if (row->kind == VERDICT_PAID)
         fill(ret, VERDICT_PAID, RESULT_PAID, false, 0);
+    else if (row->kind == VERDICT_REPEAT)
+        fill(ret, VERDICT_REPEAT, row->class, false, 0);
     else
         fill(ret, VERDICT_SOFT, row->class, false, 0);
 }
@@ -300,6 +302,7 @@ static const struct {
     [VERDICT_LOCKED] = {"locked", RESULT_PHONE_BUSY},
     [VERDICT_PAID] = {"paid", RESULT_PAID},
     [VERDICT_PROVE] = {"prove", RESULT_PROVIDER},
+    [VERDICT_REPEAT] = {"repeat", RESULT_LIMIT},
     [VERDICT_SOFT] = {"soft", RESULT_PROVIDER},
     [VERDICT_PENDING] = {"pending", RESULT_NONE},
 };

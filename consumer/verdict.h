@@ -20,6 +20,8 @@ enum verdict_kind {
     VERDICT_LOCKED,    /* subscriber busy: not delivered, 60-180 s            */
     VERDICT_PAID,
     VERDICT_PROVE,  /* probably not shown: a query must say the same (S14) */
+    VERDICT_REPEAT, /* over, unpaid; but after an earlier attempt a sign that
+                       that one lives                                      */
     VERDICT_SOFT,   /* final code that must be confirmed first             */
     VERDICT_PENDING /* no information yet                                  */
 };
@@ -47,11 +49,11 @@ struct verdict_answer {
 /** Of a push. */
 void verdict_push(const struct verdict_answer *answer, struct verdict *ret);
 
-/** Of a status query. Kinds: PAID, SOFT (a final code), AUTH, THROTTLED,
- *  PENDING (everything else). */
+/** Of a status query. Kinds: PAID, SOFT and REPEAT (a final code), AUTH,
+ *  THROTTLED, PENDING (everything else). */
 void verdict_query(const struct verdict_answer *answer, struct verdict *ret);
 
-/** Of a callback's ResultCode. Kinds: PAID, FAILED, PROVE, SOFT. */
+/** Of a callback's ResultCode. Kinds: PAID, FAILED, PROVE, REPEAT, SOFT. */
 void verdict_callback(const char *code, const char *text, struct verdict *ret);
 
 /** Name of a kind for logs and the flight recorder. */

@@ -86,7 +86,7 @@ static inline struct flow_event query(const char *code, int attempt)
 
     e.kind = FLOW_QUERY;
     e.money.receipt[0] = '\0';
-    if (e.verdict.kind != VERDICT_PAID)
+    if (e.verdict.kind != VERDICT_PAID && e.verdict.kind != VERDICT_REPEAT)
         e.verdict.kind = VERDICT_SOFT;
     return e;
 }

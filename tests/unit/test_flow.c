@@ -266,17 +266,193 @@ static void test_thin_proof_is_asked_twice(void **state)
     assert_true(step(&p, &due, T0 + 202 * US_PER_S).actions[FLOW_DO_PUSH]);
 }
 
-/* A query from before the callback counts, but the phone gets its pause. */
-static void test_hasty_proof_waits(void **state)
+/* A query from before the callback proves nothing. */
+static void test_hasty_proof_is_none(void **state)
 {
     struct payment p = prompted();
-    struct flow_event e = callback("1001", 1), same = query("1001", 1);
+    struct flow_event e = callback("1001", 1), same = query("1001", 1),
+                      due = event(FLOW_DUE, 0);
 
     (void)state;
+    p = step(&p, &due, T0 + 9 * US_PER_S).next; /* asks */
     p = step(&p, &e, T0 + 10 * US_PER_S).next;
-    p = step(&p, &same, T0 + 11 * US_PER_S).next;
-    assert_int_equal(p.waits, WAIT_RETRY);
     assert_true(p.next_action_at >= T0 + policy.same_amount_gap_us);
+    assert_false(step(&p, &same, T0 + 11 * US_PER_S).changed);
+    p = step(&p, &due, p.next_action_at).next;
+    p = step(&p, &same, T0 + 201 * US_PER_S).next;
+    assert_int_equal(p.waits, WAIT_RETRY);
+}
+
+/* --- asking again --- */
+
+/* A prompt that was not answered, of a client who allows @p again more. */
+static struct payment unanswered(int again)
+{
+    struct payment p = prompted();
+    struct flow_event e = callback("1037", 1);
+
+    p.req.ask_again = again;
+    return step(&p, &e, T0 + 30 * US_PER_S).next;
+}
+
+/* The query at the next prompt's time says the same, and the prompt follows. */
+static struct payment asked_again(struct payment p, const char *code)
+{
+    struct flow_event due = event(FLOW_DUE, 0), same = query(code, p.attempt);
+    int64_t at = p.next_action_at;
+    struct flow_out out = step(&p, &due, at);
+
+    assert_int_equal(p.waits, WAIT_PROOF);
+    assert_true(out.actions[FLOW_DO_QUERY]);
+    assert_false(out.actions[FLOW_DO_PUSH]);
+    p = step(&out.next, &same, at + 1).next;
+    assert_int_equal(p.waits, WAIT_RETRY);
+    out = step(&p, &due, at + 2);
+    assert_true(out.actions[FLOW_DO_PUSH]);
+    return out.next;
+}
+
+static struct payment prompted_again(struct payment p, int64_t at)
+{
+    struct flow_event e = answer(VERDICT_ACCEPTED, p.attempt);
+
+    return step(&p, &e, at).next;
+}
+
+static void test_not_asked_again_unless_the_client_says_so(void **state)
+{
+    struct payment p = unanswered(0);
+
+    (void)state;
+    assert_int_equal(p.state, PAYMENT_FAILED);
+    assert_int_equal(p.class, RESULT_NO_ANSWER);
+}
+
+static void test_asked_again_so_often(void **state)
+{
+    struct payment p = unanswered(2);
+
+    (void)state;
+    assert_true(p.next_action_at >= T0 + (30 + 60) * US_PER_S);
+    assert_true(p.next_action_at <= T0 + (30 + 180) * US_PER_S);
+    assert_false(p.holds_phone);
+    for (int again = 1; again <= 2; again++) {
+        struct flow_event e;
+        int64_t at;
+
+        assert_int_equal(p.state, PAYMENT_WAITING);
+        p = asked_again(p, again == 1 ? "1037" : "1019");
+        assert_int_equal(p.attempt, 1 + again);
+        at = p.pushed_at + US_PER_S;
+        p = prompted_again(p, at);
+        e = callback("1019", p.attempt);
+        p = step(&p, &e, at + US_PER_S).next;
+    }
+    assert_int_equal(p.state, PAYMENT_FAILED);
+    assert_string_equal(p.code, "1019");
+}
+
+static void test_asked_again_only_on_the_same_word(void **state)
+{
+    static const char *const words[] = {"1032", "1019", "1", "9999"};
+    struct payment p = unanswered(1);
+    struct flow_event due = event(FLOW_DUE, 0);
+    int64_t at = p.next_action_at;
+
+    (void)state;
+    p = step(&p, &due, at).next;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        struct flow_event other = query(words[i], 1);
+
+        assert_false(step(&p, &other, at + US_PER_S).changed);
+    }
+    p = step(&p, &due, p.deadline_at).next; /* the callback's word stands */
+    assert_int_equal(p.state, PAYMENT_FAILED);
+    assert_int_equal(p.class, RESULT_NO_ANSWER);
+}
+
+static void test_a_repeated_callback_asks_no_more(void **state)
+{
+    struct payment p = unanswered(1), q;
+    struct flow_event again = callback("1037", 1), other = callback("1032", 1),
+                      due = event(FLOW_DUE, 0), same = query("1037", 1);
+
+    (void)state;
+    assert_false(step(&p, &again, T0 + 40 * US_PER_S).changed);
+    q = step(&p, &other, T0 + 40 * US_PER_S).next; /* it was seen */
+    assert_int_equal(q.state, PAYMENT_FAILED);
+    p = step(&p, &due, p.next_action_at).next;
+    p = step(&p, &same, T0 + 200 * US_PER_S).next;
+    assert_int_equal(p.waits, WAIT_RETRY);
+    assert_false(step(&p, &again, T0 + 201 * US_PER_S).changed);
+}
+
+static void test_not_asked_again_past_its_time(void **state)
+{
+    struct payment p = prompted(), q;
+    struct flow_event e = callback("1037", 1), due = event(FLOW_DUE, 0);
+
+    (void)state;
+    p.req.ask_again = 1;
+    q = step(&p, &e, p.deadline_at - 60 * US_PER_S).next;
+    assert_int_equal(q.state, PAYMENT_FAILED);
+    q = unanswered(1);
+    q = step(&q, &due, q.next_action_at).next;
+    e = query("1037", 1);
+    q = step(&q, &e, T0 + 300 * US_PER_S).next;
+    q = step(&q, &due, q.deadline_at).next;
+    assert_int_equal(q.state, PAYMENT_FAILED);
+    assert_int_equal(q.class, RESULT_NO_ANSWER);
+}
+
+static void test_not_asked_again_past_the_attempts(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event e = callback("1037", 1);
+
+    (void)state;
+    p.req.ask_again = 2;
+    p.spent = policy.attempts_max - 1;
+    assert_int_equal(step(&p, &e, T0 + 30 * US_PER_S).next.state,
+                     PAYMENT_FAILED);
+}
+
+static void test_late_payment_stops_the_second_prompt(void **state)
+{
+    struct payment p = unanswered(1);
+    struct flow_event paid = callback("0", 1), due = event(FLOW_DUE, 0);
+    struct flow_out out = step(&p, &paid, T0 + 60 * US_PER_S);
+
+    (void)state;
+    assert_int_equal(out.next.state, PAYMENT_SUCCEEDED);
+    assert_false(out.actions[FLOW_DO_ALARM_DOUBLE]);
+    out = step(&out.next, &due, p.next_action_at);
+    assert_false(out.actions[FLOW_DO_PUSH]);
+    assert_false(out.actions[FLOW_DO_QUERY]);
+    p = asked_again(p, "1037");
+    out = step(&p, &paid, T0 + 250 * US_PER_S);
+    assert_int_equal(out.next.state, PAYMENT_SUCCEEDED);
+    assert_true(out.actions[FLOW_DO_ALARM_DOUBLE]); /* it has gone out */
+}
+
+/* The two-minute rule strikes: the earlier prompt was seen after all. */
+static void test_too_soon_after_ones_own(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event e = callback("17", 1);
+
+    (void)state;
+    assert_int_equal(step(&p, &e, T0 + 5 * US_PER_S).next.state,
+                     PAYMENT_FAILED);
+    p = asked_again(unanswered(1), "1037");
+    p = prompted_again(p, p.pushed_at + US_PER_S);
+    e = callback("17", 2);
+    p = step(&p, &e, p.pushed_at + 2 * US_PER_S).next;
+    assert_int_equal(p.state, PAYMENT_UNKNOWN);
+    e = query("17", 2);
+    assert_int_equal(e.verdict.kind, VERDICT_REPEAT);
+    for (int i = 4; i < 9; i++) /* however often: no failure */
+        assert_false(step(&p, &e, p.pushed_at + i * 100 * US_PER_S).changed);
 }
 
 /* Another worker made the attempt that this one found no phone for. */
@@ -302,6 +478,7 @@ static void test_deadline_after_a_push_is_no_rejection(void **state)
 
     (void)state;
     p = step(&p, &e, T0 + 10 * US_PER_S).next;
+    p = step(&p, &due, at).next; /* asks */
     p = step(&p, &same, at).next;
     p = step(&p, &due, at).next;
     unsent = event(FLOW_NOT_SENT, p.attempt);
@@ -619,7 +796,15 @@ int main(void)
         cmocka_unit_test(test_one_query_fails_nothing),
         cmocka_unit_test(test_queries_that_differ_start_over),
         cmocka_unit_test(test_thin_proof_is_asked_twice),
-        cmocka_unit_test(test_hasty_proof_waits),
+        cmocka_unit_test(test_hasty_proof_is_none),
+        cmocka_unit_test(test_not_asked_again_unless_the_client_says_so),
+        cmocka_unit_test(test_asked_again_so_often),
+        cmocka_unit_test(test_asked_again_only_on_the_same_word),
+        cmocka_unit_test(test_a_repeated_callback_asks_no_more),
+        cmocka_unit_test(test_not_asked_again_past_its_time),
+        cmocka_unit_test(test_not_asked_again_past_the_attempts),
+        cmocka_unit_test(test_late_payment_stops_the_second_prompt),
+        cmocka_unit_test(test_too_soon_after_ones_own),
         cmocka_unit_test(test_late_phone_busy_leaves_the_proof),
         cmocka_unit_test(test_deadline_after_a_push_is_no_rejection),
         cmocka_unit_test(test_spent_attempts_are_dead),

@@ -384,7 +384,7 @@ static const struct result results[] = {
     {"4", VERDICT_FAILED, RESULT_LIMIT, false},
     {"8", VERDICT_FAILED, RESULT_LIMIT, false},
     {"15", VERDICT_FAILED, RESULT_PROVIDER, true},
-    {"17", VERDICT_FAILED, RESULT_LIMIT, false},
+    {"17", VERDICT_REPEAT, RESULT_LIMIT, false},
     {"21", VERDICT_FAILED, RESULT_CONFIGURATION, true},
     {"26", VERDICT_PROVE, RESULT_PROVIDER, false},
     {"1001", VERDICT_PROVE, RESULT_PHONE_BUSY, false},
@@ -425,7 +425,9 @@ static void test_every_result_code(void **state)
         snprintf(body, sizeof(body), "{\"ResultCode\":\"%s\"}", r->code);
         v = query_text(200, body);
         assert_int_equal(v.kind,
-                         r->kind == VERDICT_PAID ? VERDICT_PAID : VERDICT_SOFT);
+                         r->kind == VERDICT_PAID || r->kind == VERDICT_REPEAT
+                             ? r->kind
+                             : VERDICT_SOFT);
         assert_int_equal(v.class, r->class);
     }
 }

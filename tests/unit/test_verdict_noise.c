@@ -132,6 +132,7 @@ static bool push_stands(const struct verdict *v, int status, const char *body)
         return a_code(body, "\"500.001.1001\"") && holds(body, "lock");
     case VERDICT_PAID:
     case VERDICT_PROVE:
+    case VERDICT_REPEAT:
     case VERDICT_SOFT:
     case VERDICT_PENDING: break; /* no push ends so */
     }
@@ -154,7 +155,8 @@ static bool query_stands(const struct verdict *v, int status, const char *body)
     case VERDICT_ACCEPTED:
     case VERDICT_FAILED:
     case VERDICT_LOCKED:
-    case VERDICT_PROVE: break;
+    case VERDICT_PROVE:
+    case VERDICT_REPEAT: break;
     }
     return false;
 }
