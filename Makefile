@@ -121,6 +121,13 @@ service: all ## Real binaries, Kafka, Postgres (ARGS="-k name")
 fault: all ## kill -9, SIGTERM and SIGSTOP under load (ARGS="-k name")
 	@FOLENI_BUILD=$(BUILD) tests/py tests/fault $(ARGS)
 
+# A build of its own, whose processes can be told to die between two lines.
+TORTURE = build/torture
+.PHONY: torture
+torture: ## Rounds of load and faults (ROUNDS=5 SEED= FAULTS= ENV=)
+	@$(MAKE) BUILD=$(TORTURE) EXTRA='$(EXTRA) -DFOLENI_WINDOWS' all
+	@FOLENI_BUILD=$(TORTURE) tests/torture/run
+
 .PHONY: asan
 asan: ## Programs and unit tests under ASan and UBSan, in build/asan
 	@$(MAKE) BUILD=build/asan OPT='$(SANITIZE)' EXTRA=-Werror all unit

@@ -60,31 +60,36 @@ class Push:
                 and self.ended_at <= by)
 
 
+def read_journal_line(pushes, row):
+    """Notes one line of the journal in {n: Push}."""
+    kind, n = row["t"], row.get("n")
+    if kind == "reset":
+        pushes.clear()
+    elif kind == "push":
+        pushes[n] = Push(n, row.get("payment", ""), row.get("attempt", 0),
+                         row["msisdn"], row["amount"], row["answer"],
+                         row.get("code", ""), row["at"])
+    elif n not in pushes:
+        return
+    elif kind == "accept":
+        pushes[n].accepted = True
+        pushes[n].callback = row["callback"]
+    elif kind == "debit":
+        pushes[n].receipt = row["receipt"]
+        pushes[n].debited_at = row["at"]
+    elif kind == "end":
+        pushes[n].end_code = row["code"]
+        pushes[n].ended_at = row["at"]
+    elif kind == "callback" and 200 <= row["status"] < 300:
+        pushes[n].acknowledged = True
+
+
 def read_journal(lines):
     """{n: Push} since the last reset."""
     pushes = {}
     for line in lines:
-        row = line if isinstance(line, dict) else json.loads(line)
-        kind, n = row["t"], row.get("n")
-        if kind == "reset":
-            pushes.clear()
-        elif kind == "push":
-            pushes[n] = Push(n, row.get("payment", ""), row.get("attempt", 0),
-                             row["msisdn"], row["amount"], row["answer"],
-                             row.get("code", ""), row["at"])
-        elif n not in pushes:
-            continue
-        elif kind == "accept":
-            pushes[n].accepted = True
-            pushes[n].callback = row["callback"]
-        elif kind == "debit":
-            pushes[n].receipt = row["receipt"]
-            pushes[n].debited_at = row["at"]
-        elif kind == "end":
-            pushes[n].end_code = row["code"]
-            pushes[n].ended_at = row["at"]
-        elif kind == "callback" and 200 <= row["status"] < 300:
-            pushes[n].acknowledged = True
+        read_journal_line(pushes,
+                          line if isinstance(line, dict) else json.loads(line))
     return pushes
 
 

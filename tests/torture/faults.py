@@ -1,0 +1,498 @@
+"""The nemesis: what it can do, and how it chooses.
+
+A fault strikes once and may last; heal() ends what lasts. The field starts
+again what died. Each is drawn and timed by the round's dice alone."""
+
+import random
+import time
+from collections import Counter
+
+WORKER_WINDOWS = (
+    "claim_unsent", "claim_sent", "claimed", "retry_claimed", "push_unmarked",
+    "push_marked", "call_sent", "answer_unnoted", "answer_uncommitted",
+    "step_unsent", "step_sent", "offset_uncommitted", "callback_unapplied",
+    "event_unsent", "event_untold", "taking_over")
+API_WINDOWS = ("request_unreported", "request_unanswered",
+               "callback_unpublished", "callback_unanswered")
+STATEMENTS = ("go", "wait", "take", "step", "told", "due", "look", "intake",
+              "pulse_beat", "pulse_orphans", "pulse_dead")
+# Shares of what goes wrong even while nothing else does.
+PROFILE = {
+    "token_single": False,
+    "answer_ms": {"p50": 60, "p95": 250},
+    "decide_ms": {"p50": 150, "p95": 900},
+    "late_ms": 1500,
+    "fate": {"cancel": 0.1, "no_funds": 0.05, "no_answer": 0.03,
+             "wrong_pin": 0.02},
+    "callback": {"lost": 0.03, "twice": 0.05, "late": 0.02, "early": 0.03,
+                 "garbage": 0.01},
+    "answer": {"rst_after": 0.01, "spike": 0.01},
+}
+WRONG_ANSWERS = (
+    "rst_before", "rst_after", "fin_before", "fin_after", "stall_before",
+    "stall_after", "truncated_after", "html_before", "html_after",
+    "empty_after", "strange_after", "nonzero", "nonzero_after", "302_before",
+    "403_before", "429", "500_before", "500_after", "502_before", "502_after",
+    "503_before", "503_after", "504_before", "504_after", "busy",
+    "busy_after", "spike", "quota", "lock", "token", "token_401", "400_empty",
+    "empty_error")
+
+
+class Fault:
+    """One kind; `lasts` in seconds. Weight 1 is the usual one."""
+    lasts = (0, 0)
+    weight = 1
+
+    def __init__(self, field, dice):
+        self.field = field
+        self.dice = dice
+        self.until = dice.uniform(*self.lasts)
+
+    def strike(self):
+        raise NotImplementedError
+
+    def heal(self):
+        pass
+
+    # --- whom it hits ---
+
+    def worker(self):
+        running = [w for w in self.field.workers if w.running()]
+        return self.dice.choice(running) if running else None
+
+    def api(self):
+        running = [a for a in self.field.apis if a.running()]
+        return self.dice.choice(running) if running else None
+
+    def back(self):
+        """When a killed process comes back: often before it is missed."""
+        return self.dice.choice((0, self.dice.uniform(0, 1),
+                                 self.dice.uniform(1, 5)))
+
+
+class KillWorker(Fault):
+    """kill -9 of a worker"""
+    weight = 3
+
+    def strike(self):
+        victim = self.worker()
+        if victim:
+            self.field.kill(victim, self.back())
+
+
+class KillAllWorkers(Fault):
+    """kill -9 of all workers at once"""
+    weight = 0.5
+
+    def strike(self):
+        for worker in self.field.workers:
+            self.field.kill(worker, self.back())
+
+
+class StopWorker(Fault):
+    """SIGSTOP of a worker, for less or more than others wait"""
+    lasts = (0.3, 6)
+    weight = 2
+
+    def strike(self):
+        self.victim = self.worker()
+        if self.victim:
+            self.victim.freeze()
+
+    def heal(self):
+        if self.victim and self.victim.running():
+            self.victim.thaw()
+
+
+class StopWorkerThenKill(StopWorker):
+    """SIGSTOP of a worker, kill -9 after others took over"""
+    weight = 0.5
+
+    def heal(self):
+        if self.victim and self.victim.running():
+            self.field.kill(self.victim, self.back())
+
+
+class KillApi(Fault):
+    """kill -9 of an API"""
+    weight = 2
+
+    def strike(self):
+        victim = self.api()
+        if victim:
+            self.field.kill(victim, self.dice.uniform(0, 1))
+
+
+class StopApi(StopWorker):
+    """SIGSTOP of an API"""
+    lasts = (0.2, 3)
+    weight = 1
+
+    def strike(self):
+        self.victim = self.api()
+        if self.victim:
+            self.victim.freeze()
+
+
+class WindowWorker(Fault):
+    """a worker kills, freezes or delays itself in a window"""
+    lasts = (4, 8)
+    weight = 4
+    names = WORKER_WINDOWS
+
+    def who(self):
+        return self.worker()
+
+    def strike(self):
+        self.victim = self.who()
+        name = self.dice.choice(self.names)
+        what = self.dice.choice(("kill", "kill", "stop", "30"))
+        chance = self.dice.choice((0.02, 0.2, 1))
+        self.what = f"{name}:{what}:{chance}"
+        if self.victim:
+            self.field.window(self.victim, self.what)
+
+    def tick(self):
+        """A process that froze in its window is let go on again later."""
+        if self.victim and self.field.stopped(self.victim):
+            self.field.window(self.victim)
+
+    def heal(self):
+        if self.victim:
+            self.field.window(self.victim)
+            if self.victim.running():
+                self.victim.thaw()
+
+
+class WindowApi(WindowWorker):
+    """an API kills, freezes or delays itself in a window"""
+    lasts = (0.5, 3)
+    weight = 2
+    names = API_WINDOWS
+
+    def who(self):
+        return self.api()
+
+
+class Linked(Fault):
+    """Of one worker's link, or of all at once."""
+    links = "pg_links"
+
+    def __init__(self, field, dice):
+        super().__init__(field, dice)
+        links = getattr(field, self.links)
+        self.hit = links if dice.random() < 0.15 else [dice.choice(links)]
+
+    def heal(self):
+        for link in self.hit:
+            link.weather.calm()
+
+
+class PgCut(Linked):
+    """connections worker-Postgres cut"""
+
+    def strike(self):
+        for link in self.hit:
+            link.weather.cut()
+
+
+class PgStall(Linked):
+    """a worker hears nothing of Postgres, connections stay"""
+    lasts = (0.5, 5)
+
+    def strike(self):
+        for link in self.hit:
+            link.weather.stall()
+
+
+class PgSlow(Linked):
+    """worker-Postgres delayed"""
+    lasts = (1, 5)
+
+    def strike(self):
+        delay = self.dice.uniform(0.005, 0.2)
+        for link in self.hit:
+            link.weather.delay(delay)
+
+
+class PgLose(Linked):
+    """Postgres commits, or not, and its answer is lost"""
+    weight = 3
+
+    def strike(self):
+        for link in self.hit:
+            for _ in range(self.dice.randrange(1, 4)):
+                link.lose(self.dice.choice(STATEMENTS),
+                          self.dice.random() < 0.6)
+
+
+class PgRestart(Fault):
+    """Postgres restarted, immediate"""
+
+    def strike(self):
+        self.field.postgres.stop(hard=True)
+        self.field.start_postgres()
+
+
+class PgKill(Fault):
+    """Postgres killed with all of its processes"""
+    weight = 0.7
+    lasts = (0, 3)
+
+    def strike(self):
+        self.field.postgres.kill9()
+
+    def heal(self):
+        if not self.field.postgres.running():
+            self.field.start_postgres()
+
+
+class PgFreeze(Fault):
+    """Postgres frozen"""
+    weight = 0.5
+    lasts = (0.3, 4)
+
+    def strike(self):
+        self.field.postgres.freeze()
+
+    def heal(self):
+        if self.field.postgres.running():
+            self.field.postgres.thaw()
+
+
+class PgBackends(Fault):
+    """backends of Postgres terminated"""
+
+    def strike(self):
+        self.field.query(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE application_name LIKE 'foleni%%' AND random() < %s",
+            self.dice.choice((0.3, 1)))
+
+
+class PgReadOnly(Fault):
+    """Postgres read-only, as in a failover"""
+    lasts = (0.3, 4)
+    weight = 0.7
+
+    def strike(self):
+        self.field.query("SELECT 1")
+        self.field.set_read_only(True)
+
+    def heal(self):
+        self.field.set_read_only(False)
+
+
+class KafkaCut(PgCut):
+    """connections worker-Kafka cut"""
+    links = "kafka_links"
+
+
+class KafkaStall(PgStall):
+    """a worker hears nothing of Kafka, connections stay"""
+    links = "kafka_links"
+
+
+class KafkaSlow(PgSlow):
+    """worker-Kafka delayed"""
+    links = "kafka_links"
+
+
+class KafkaKill(Fault):
+    """a Kafka node killed: of several, the one that leads"""
+    lasts = (0, 2)
+    weight = 0.7
+
+    def strike(self):
+        self.node = self.field.leader(self.dice)
+        self.node.kill9()
+
+    def heal(self):
+        if not self.node.running():
+            self.node.start()
+
+
+class KafkaFreeze(Fault):
+    """a Kafka node frozen"""
+    lasts = (0.3, 4)
+    weight = 0.7
+
+    def strike(self):
+        self.node = self.field.leader(self.dice)
+        if self.node.running():
+            self.node.freeze()
+
+    def heal(self):
+        if self.node.running():
+            self.node.thaw()
+
+
+class SimAnswers(Fault):
+    """the provider's answers go wrong"""
+    lasts = (1, 5)
+    weight = 2
+
+    def strike(self):
+        shares = {}
+        for name in self.dice.sample(WRONG_ANSWERS, 5):
+            shares[name] = round(self.dice.uniform(0.02, 0.15), 3)
+        self.field.sim.profile({"answer": shares})
+
+    def heal(self):
+        self.field.sim.profile({"answer": PROFILE["answer"]})
+
+
+class SimCallbacks(Fault):
+    """callbacks get lost, doubled, late, early, broken"""
+    lasts = (1, 5)
+
+    def strike(self):
+        self.field.sim.profile({"callback": {
+            n: round(self.dice.uniform(0, 0.19), 3)
+            for n in ("lost", "twice", "late", "early", "garbage")}})
+
+    def heal(self):
+        self.field.sim.profile({"callback": PROFILE["callback"]})
+
+
+class SimDown(Fault):
+    """the provider is away"""
+    lasts = (0.2, 1.5)
+    weight = 0.7
+
+    def strike(self):
+        self.field.sim.down(self.dice.choice(("refuse", "500", "503",
+                                              "stall")))
+
+    def heal(self):
+        self.field.sim.down("none")
+
+
+class SimFreeze(Fault):
+    """the provider is frozen"""
+    lasts = (0.3, 3)
+    weight = 0.7
+
+    def strike(self):
+        self.field.sim.freeze()
+
+    def heal(self):
+        self.field.sim.thaw()
+
+
+class SimTokens(Fault):
+    """access tokens revoked"""
+    weight = 0.7
+
+    def strike(self):
+        self.field.sim._request("POST", "/sim/tokens", {"action": "revoke"})
+
+
+class CallbacksCut(Fault):
+    """connections provider-API cut, then stalled"""
+    lasts = (0, 2)
+    weight = 0.7
+
+    def strike(self):
+        self.field.callback_weather.cut()
+        self.field.callback_weather.stall()
+
+    def heal(self):
+        self.field.callback_weather.calm()
+
+
+ALL = {
+    "kill-worker": KillWorker, "kill-workers": KillAllWorkers,
+    "stop-worker": StopWorker, "stop-kill-worker": StopWorkerThenKill,
+    "kill-api": KillApi, "stop-api": StopApi,
+    "window-worker": WindowWorker, "window-api": WindowApi,
+    "pg-cut": PgCut, "pg-stall": PgStall, "pg-slow": PgSlow,
+    "pg-lose": PgLose, "pg-restart": PgRestart, "pg-kill": PgKill,
+    "pg-freeze": PgFreeze, "pg-backends": PgBackends,
+    "pg-readonly": PgReadOnly,
+    "kafka-cut": KafkaCut, "kafka-stall": KafkaStall,
+    "kafka-slow": KafkaSlow, "kafka-kill": KafkaKill,
+    "kafka-freeze": KafkaFreeze,
+    "sim-answers": SimAnswers, "sim-callbacks": SimCallbacks,
+    "sim-down": SimDown, "sim-freeze": SimFreeze, "sim-tokens": SimTokens,
+    "callbacks-cut": CallbacksCut,
+}
+
+
+def choose(wanted):
+    """{name: kind} of a comma list of names or their beginnings."""
+    if not wanted:
+        return ALL
+    chosen = {}
+    for word in wanted.split(","):
+        found = {n: k for n, k in ALL.items()
+                 if n == word or n.startswith(word + "-")}
+        if not found:
+            raise SystemExit(f"torture: there is no fault {word!r}; there "
+                             f"are: {' '.join(ALL)}")
+        chosen.update(found)
+    return chosen
+
+
+class Nemesis:
+    """Strikes in the time of the load; `struck` counts by kind."""
+
+    def __init__(self, field, kinds):
+        self.field = field
+        self.kinds = kinds
+        self.struck = Counter()
+        self.log = []
+        self._plan, self._now = [], []
+
+    def plan(self, dice, seconds):
+        """Draws the faults of one round."""
+        names = list(self.kinds)
+        weights = [self.kinds[n].weight for n in names]
+        chosen = dice.choices(names, weights, k=dice.randrange(2, 6))
+        self._plan = sorted(
+            ((dice.uniform(0.2, seconds), name, random.Random(dice.random()))
+             for name in chosen), key=lambda p: p[0])
+        self._began = time.monotonic()
+        self.log = []
+
+    def run(self):
+        """Strikes and heals what is due now."""
+        now = time.monotonic() - self._began
+        while self._plan and self._plan[0][0] <= now:
+            at, name, dice = self._plan.pop(0)
+            fault = self.kinds[name](self.field, dice)
+            self._strike(name, fault, now)
+        for fault in list(self._now):
+            if hasattr(fault, "tick"):
+                fault.tick()
+            if fault.until <= now:
+                self._now.remove(fault)
+                self._heal(fault)
+
+    def _strike(self, name, fault, now):
+        self.struck[name] += 1
+        what = getattr(fault, "what", "")
+        try:
+            fault.strike()
+            what = getattr(fault, "what", "")
+        except Exception as error:  # what it needs is away by another fault
+            what = f"(had no hold: {type(error).__name__})"
+        self.log.append(f"{now:5.2f} s {name} {what}".rstrip())
+        fault.until += now
+        self._now.append(fault)
+
+    @staticmethod
+    def _heal(fault):
+        try:
+            fault.heal()
+        except Exception:
+            pass  # heal_all() does it once more
+
+    def done(self):
+        return not self._plan and not self._now
+
+    def heal_all(self):
+        """Ends everything, for certain."""
+        for fault in self._now:
+            self._heal(fault)
+        self._plan, self._now = [], []

@@ -1,0 +1,248 @@
+"""The field of a torture: a world of three workers and two APIs, each worker
+with links of its own to Postgres and Kafka, whose processes die and come back
+without anybody waiting for them."""
+
+import os
+import time
+from collections import namedtuple
+
+from tests.harness import settings as conf
+from tests.harness.place import alive, wait_for
+from tests.harness.program import Program
+from tests.harness.world import Api, World
+from tests.torture.faults import PROFILE
+from tests.torture.links import PostgresLink, TcpLink, Weather
+
+WORKERS, APIS = 3, 2
+LOST_CODE = 75  # it found itself declared dead, and is to be started again
+# Shorter than as shipped; heartbeat and takeover are as shipped.
+QUICK = {
+    **conf.QUICK,
+    "kafka.session_timeout_ms": 3000,
+    "payments.unresolved_after_ms": 7000,
+    "payments.query_max_ms": 1000,
+    "gate.total_timeout_ms": 2500,
+    "worker.lease_ms": 4000,
+    "worker.slots": 64,
+    "worker.ahead": 60,
+    "worker.drain_timeout_ms": 8000,
+    "sim.callback_timeout_ms": 2000,
+}
+
+Death = namedtuple("Death", "at name incarnation had")
+
+
+class Field(World):
+    """`deaths` has each end or freeze of a worker, with what it had in the
+    air; `crashes` each end that nobody asked for."""
+
+    def __init__(self, directory, postgres, cluster, kafka_links, settings,
+                 own_hosts=False):
+        super().__init__(directory, postgres, cluster, workers=WORKERS,
+                         settings={**QUICK, **settings})
+        second = Api("foleni-api", self.config,
+                     self.directory / "foleni-api-1.log")
+        self.apis = [self.api, second]
+        self.kafka_links = kafka_links
+        self.pg_links = []
+        self.deaths, self.crashes = [], []
+        self.kills = {}   # program -> when it was killed on purpose
+        self.again = {}   # program -> when it is to be started again
+        self.postgres_began = []  # starts of the server
+        self.own_hosts = own_hosts
+        self.crowd = None
+        self._asleep = set()
+        self._own_environment()
+
+    @property
+    def programs(self):
+        return [self.sim, *self.apis, *self.workers]
+
+    @property
+    def served(self):
+        return [*self.apis, *self.workers]
+
+    @property
+    def promised(self):
+        return self.crowd.promised if self.crowd else {}
+
+    def name(self, program):
+        if program in self.workers:
+            return f"worker-{self.workers.index(program)}"
+        return f"api-{self.apis.index(program)}"
+
+    def _own_environment(self):
+        for program in self.served:
+            plan = self.window_file(program)
+            plan.write_text("\n")
+            program.environ = {**os.environ, "FOLENI_WINDOW": f"@{plan}"}
+
+    def window_file(self, program):
+        return self.directory / f"window-{self.name(program)}"
+
+    def window(self, program, plan=""):
+        """What its windows do from now on; one write, so it is never half."""
+        fd = os.open(self.window_file(program), os.O_WRONLY)
+        os.write(fd, (plan + "\n").ljust(200).encode())
+        os.close(fd)
+
+    # --- start and end ---
+
+    def start(self):
+        self.start_simulator()
+        self.prepare()
+        self.callback_weather = Weather()
+        self.balancer = TcpLink(self.callback_weather,
+                                lambda: [a.port for a in self.apis])
+        for api in self.apis:
+            api.start()
+        for n, worker in enumerate(self.workers):
+            self._set_up(n, worker)
+            worker.start()
+            worker.sets["worker.admin_listen"] = \
+                f"127.0.0.1:{worker.admin_port}"
+        for program in self.served:
+            program.wait_ready(60)
+        return self
+
+    def _set_up(self, n, worker):
+        link = PostgresLink(self.directory / f"pg-{n}", self.postgres)
+        self.pg_links.append(link)
+        worker.sets["database.conninfo"] = link.conninfo(self.database)
+        worker.sets["kafka.brokers"] = self.kafka_links[n].bootstrap
+        worker.sets["callbacks.base_url"] = \
+            f"http://127.0.0.1:{self.balancer.port}"
+        if self.own_hosts:
+            worker.sets["host.id"] = f"host-{n}"
+            worker.sets["recorder.directory"] = self.recorder(n)
+            self.recorder(n).mkdir(exist_ok=True)
+
+    def recorder(self, n):
+        return self.directory / (f"recorder-{n}" if self.own_hosts
+                                 else "recorder")
+
+    # --- deaths ---
+
+    def incarnation(self, worker):
+        rows = self.query("SELECT max(incarnation) AS n FROM workers "
+                          "WHERE pid = %s", worker.pid)
+        return rows[0]["n"]
+
+    def died(self, worker, at):
+        """Notes what a worker had in the air when it died or froze."""
+        if worker not in self.workers:
+            return
+        try:
+            incarnation = self.incarnation(worker)
+            had = {row["id"] for row in self.query(
+                "SELECT id::text FROM payments WHERE state = 1 AND owner = %s",
+                incarnation)}
+        except Exception:
+            incarnation, had = None, set()  # Postgres is away, too
+        self.deaths.append(Death(at, self.name(worker), incarnation, had))
+
+    def kill(self, program, back_s):
+        """kill -9; it is started again after so many seconds."""
+        if not program.running():
+            return
+        self.kills[program] = time.time()
+        program.kill9()
+        self._ended(program, back_s)
+
+    def stopped(self, program):
+        """Whether it is frozen, by us or by a window."""
+        try:
+            with open(f"/proc/{program.pid}/stat") as f:
+                return f.read().rpartition(")")[2].split()[0] == "T"
+        except OSError:
+            return False
+
+    def _ended(self, program, back_s):
+        now = time.time()
+        self.died(program, now)
+        self.again[program] = now + back_s
+
+    def _watch_sleepers(self):
+        asleep = {w for w in self.workers if w.running() and self.stopped(w)}
+        for worker in asleep - self._asleep:
+            self.died(worker, time.time())
+        self._asleep = asleep
+
+    def supervise(self, dice):
+        """Starts again what died; notes ends that nobody asked for."""
+        self._watch_sleepers()
+        for program in self.served:
+            if program.running() or program in self.again:
+                continue
+            code = program.process.returncode
+            windowed = code == -9 and b"window " in program.said()[-400:]
+            if not windowed and code != LOST_CODE:
+                self.crashes.append(
+                    f"{self.name(program)} ended with {code}:\n"
+                    f"{program.tail(20)}")
+            self.window(program)
+            self._ended(program, dice.uniform(0.05, 1.5))
+        for program, at in list(self.again.items()):
+            if time.time() >= at:
+                del self.again[program]
+                Program.start(program)  # nobody waits for its ports
+
+    # --- servers ---
+
+    def start_postgres(self):
+        self.postgres.start()
+        self.postgres_began.append(time.time())
+
+    def set_read_only(self, on):
+        connection = self.postgres.connect("postgres")
+        with connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = off")
+            cursor.execute("ALTER SYSTEM SET default_transaction_read_only = "
+                           + ("on" if on else "off"))
+            cursor.execute("SELECT pg_reload_conf()")
+        connection.close()
+
+    def leader(self, dice):
+        """A node whose loss hurts."""
+        if len(self.broker.nodes) == 1:
+            return self.broker.nodes[0]
+        return self.broker.leader("payments.requests.normal",
+                                  dice.randrange(4)) or self.broker.nodes[0]
+
+    def heal(self):
+        """Everybody is there, awake, and left alone."""
+        for program in self.served:
+            self.window(program)
+            if program.running():
+                program.thaw()
+        for link in self.pg_links:
+            link.forget()
+            link.weather.calm()
+        for link in self.kafka_links:
+            link.weather.calm()
+        self.callback_weather.calm()
+        self.sim.thaw()
+        self.sim.down("none")
+        self.sim.profile(PROFILE)
+        for node in self.broker.nodes:
+            if node.running():
+                node.thaw()
+            else:
+                node.start()
+        if self.postgres.running():
+            self.postgres.thaw()
+        else:
+            self.start_postgres()
+        self.set_read_only(False)
+        self.again = {p: 0 for p in self.again}
+
+    def wait_up(self, dice, timeout_s=90):
+        """Until every process runs and is ready."""
+        def up():
+            self.supervise(dice)
+            return all(p.running() and p.ready() for p in self.served)
+        wait_for("every process is ready", up, timeout_s, 0.05)
+
+    def leftovers(self):
+        """What of it still runs; for the end."""
+        return [p for p in self.programs if p.process and alive(p.pid)]

@@ -1,0 +1,103 @@
+"""What the checker holds the memories against, beyond the oracle's rules. Each
+yields one line per contradiction; a line begins with the payment's id."""
+
+from collections import defaultdict
+from datetime import datetime
+
+from tests.harness import oracle
+
+# ARCHITECTURE.md, "States, and what causes each arrow". What is not announced
+# may be skipped by nobody: the timeline has every version.
+UNKNOWN = {"prompted", "waiting", "unresolved", "succeeded", "failed", "dead",
+           "unknown"}
+MOVES = {
+    "sending": {"prompted", "waiting", "unknown", "succeeded", "failed",
+                "dead"},
+    "prompted": {"unknown", "waiting", "succeeded", "failed", "dead"},
+    "waiting": {"sending", "waiting", "succeeded", "failed", "rejected",
+                "cancelled", "superseded"},
+    "unknown": UNKNOWN,
+    "unresolved": UNKNOWN,
+    "succeeded": {"succeeded", "unknown"},
+    "failed": {"succeeded", "waiting", "superseded"},
+    "rejected": {"succeeded"}, "cancelled": {"succeeded"},
+    "superseded": {"succeeded"}, "dead": {"succeeded", "superseded"},
+}
+HOLD_S = 3  # payments.phone_hold_ms of these runs
+# A push whose worker died within so long may have lost its answer's id.
+ANSWER_S = 8
+
+
+def seconds(text):
+    """The journal's time as a number."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+class Rules:
+    """`deaths`: when workers died or froze."""
+
+    def __init__(self, witness, deaths):
+        self.witness = witness
+        self.deaths = deaths
+
+    def always(self):
+        return (*oracle.ALWAYS, self.one_prompt_per_phone, self.legal_moves,
+                self.same_event_same_words)
+
+    def settled(self):
+        return (oracle.lost, oracle.unfinished, oracle.money_against_states,
+                self.evidence_ignored, oracle.events_against_rows,
+                oracle.versions, oracle.letters_against_rows)
+
+    def one_prompt_per_phone(self, found):
+        """Of one phone a second payment's push goes out only after the first
+        one's end, or when its hold after a lost answer is over."""
+        phones = {p.msisdn for ps in found.pushes.values() for p in ps}
+        by_phone = defaultdict(list)
+        for push in self.witness.pushes.values():
+            if push.msisdn in phones and push.accepted:
+                by_phone[push.msisdn].append(push)
+        for pushes in by_phone.values():
+            for first, second in zip(pushes, pushes[1:]):
+                ended = first.ended_at or first.debited_at
+                if (not ended or ended > second.at) and \
+                        seconds(second.at) - seconds(first.at) < HOLD_S:
+                    yield (f"{second.payment}: pushed to a phone that has an "
+                           f"open prompt of {first.payment}")
+
+    def legal_moves(self, found):
+        for ident, rows in self.witness.causes.items():
+            for one, other in zip(rows, rows[1:]):
+                from_, to = oracle.STATE[one["state"]], \
+                    oracle.STATE[other["state"]]
+                if to not in MOVES[from_]:
+                    yield f"{ident}: went from {from_} to {to}"
+
+    def same_event_same_words(self, found):
+        for ident, events in found.events.items():
+            words = defaultdict(set)
+            for event in events:
+                words[event["id"]].add(event["hash"])
+            for name, told in words.items():
+                if len(told) > 1:
+                    yield f"{ident}: event {name} was told in two ways"
+
+    def _answer_may_be_lost(self, push):
+        at = seconds(push.at)
+        return any(-ANSWER_S < death.at - at < ANSWER_S
+                   for death in self.deaths)
+
+    def evidence_ignored(self, found):
+        """`unresolved` only where nobody told us anything: no callback was
+        accepted, and the answer with the id never came, or died with the
+        worker that had it."""
+        for ident, row in found.rows.items():
+            if row["status"] != "unresolved":
+                continue
+            for push in found.pushes.get(ident, []):
+                if push.acknowledged and push.callback != "garbage":
+                    yield f"{ident}: unresolved, and its callback was accepted"
+                elif push.answer == "ok" and push.accepted and \
+                        not self._answer_may_be_lost(push):
+                    yield (f"{ident}: unresolved, though the provider answered"
+                           " and no worker died or froze")
