@@ -125,7 +125,7 @@ fault: all ## kill -9, SIGTERM and SIGSTOP under load (ARGS="-k name")
 TORTURE = build/torture
 .PHONY: torture
 torture: ## Rounds of load and faults (ROUNDS=5 SEED= FAULTS= ENV=)
-	@$(MAKE) BUILD=$(TORTURE) EXTRA='$(EXTRA) -DFOLENI_WINDOWS' all
+	@$(MAKE) --no-print-directory BUILD=$(TORTURE) EXTRA='$(EXTRA) -DFOLENI_WINDOWS' all
 	@FOLENI_BUILD=$(TORTURE) tests/torture/run
 
 .PHONY: asan

@@ -1,5 +1,5 @@
-"""Connections that can be delayed, stalled and cut: between workers and Postgres
-(where a single answer can be lost, too), and between anything over TCP."""
+"""Connections that can be delayed, stalled and cut: from workers to Postgres
+(where a single answer can be lost), and between anything over TCP."""
 
 import random
 import socket
