@@ -82,6 +82,7 @@ struct payment {
     int version;             /* +1 per change, from 1               */
     int published_version;   /* last one known to be on the topic   */
     int attempt;             /* identity of the last attempt, 0 = none */
+    int mac_key;             /* whose MAC is in its callback's path */
     int spent;               /* attempts that count                 */
     int64_t owner;           /* incarnation that claimed it, 0 = none */
     bool holds_phone;        /* keeps other payments off its MSISDN */

@@ -58,6 +58,7 @@ static void read_state(struct cursor *c, struct payment *p)
     p->version = (int)next_int(c);
     p->published_version = (int)next_int(c);
     p->attempt = (int)next_int(c);
+    p->mac_key = (int)next_int(c);
     p->spent = (int)next_int(c);
     p->owner = next_int(c);
     p->holds_phone = pg_get_bool(c->r, c->row, c->col++);

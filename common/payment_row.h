@@ -11,15 +11,16 @@ struct pg_result;
 
 /** The columns in the order that payment_row_read() takes them. The table has
  *  the alias p. */
-#define PAYMENT_COLUMNS                                                        \
-    "p.id, p.client, p.fingerprint, p.msisdn, p.amount, p.shortcode, "         \
-    "p.priority, p.ask_again, p.reference, p.description, p.metadata, "        \
-    "p.requested_at, p.expires_at, p.deadline_at, p.source_topic, "            \
-    "p.source_partition, p.source_offset, p.created_at, p.updated_at, "        \
-    "p.state, p.waits, p.version, p.published_version, p.attempt, p.spent, "   \
-    "p.owner, p.holds_phone, p.pushed_at, p.next_action_at, p.auth_refused, "  \
-    "p.queries, p.query_code, p.query_code_at, p.checkout_id, p.merchant_id, " \
-    "p.class, p.evidence, p.code, p.text, p.receipt, p.paid_at"
+#define PAYMENT_COLUMNS                                                    \
+    "p.id, p.client, p.fingerprint, p.msisdn, p.amount, p.shortcode, "     \
+    "p.priority, p.ask_again, p.reference, p.description, p.metadata, "    \
+    "p.requested_at, p.expires_at, p.deadline_at, p.source_topic, "        \
+    "p.source_partition, p.source_offset, p.created_at, p.updated_at, "    \
+    "p.state, p.waits, p.version, p.published_version, p.attempt, "        \
+    "p.mac_key, p.spent, p.owner, p.holds_phone, p.pushed_at, "            \
+    "p.next_action_at, p.auth_refused, p.queries, p.query_code, "          \
+    "p.query_code_at, p.checkout_id, p.merchant_id, p.class, p.evidence, " \
+    "p.code, p.text, p.receipt, p.paid_at"
 
 /** Reads row @p row of @p r, whose PAYMENT_COLUMNS begin at column @p col. */
 void payment_row_read(const struct pg_result *r, size_t row, size_t col,

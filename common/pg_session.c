@@ -28,10 +28,11 @@ enum err_code pg_session_open(const char *conninfo, const char *password,
     const char *const words[] = {"connect_timeout",
                                  "dbname",
                                  "application_name",
+                                 "client_encoding",
                                  "target_session_attrs",
                                  *password ? "password" : NULL,
                                  NULL};
-    const char *const values[] = {"10",         conninfo, "foleni",
+    const char *const values[] = {"10",         conninfo, "foleni", "UTF8",
                                   "read-write", password, NULL};
     PGconn *conn = PQconnectdbParams(words, values, 1);
     char line[PG_NOTE_SIZE];

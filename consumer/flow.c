@@ -146,6 +146,7 @@ void flow_claim(const struct request *req, int64_t deadline_at, int64_t owner,
     if (v == CLAIM_GO) {
         ret->state = PAYMENT_SENDING;
         ret->attempt = 1;
+        ret->mac_key = policy->mac_key;
         ret->owner = owner;
         ret->holds_phone = true;
         ret->pushed_at = now_at;

@@ -38,7 +38,8 @@ struct flow_policy {
     int64_t prompt_timeout_us, unresolved_after_us;
     int64_t push_timeout_us; /* a push without its end by then is an orphan */
     int64_t same_amount_gap_us; /* the provider's two-minute rule */
-    int64_t announce_again_us;  /* an event without its report: send again   */
+    int mac_key; /* of new attempts; the driver changes it with the settings */
+    int64_t announce_again_us; /* an event without its report: send again   */
 };
 
 void flow_policy_from(const struct config *cfg, struct flow_policy *ret);

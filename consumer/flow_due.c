@@ -31,6 +31,7 @@ static void begin_attempt(struct step *s)
 
     step_move(s, PAYMENT_SENDING);
     p->attempt++;
+    p->mac_key = s->policy->mac_key;
     p->owner = s->e->owner;
     p->holds_phone = true;
     p->pushed_at = s->now_at;

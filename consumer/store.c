@@ -74,6 +74,11 @@ void store_set_owner(struct store *store, int64_t incarnation)
     store->owner = incarnation;
 }
 
+void store_set_mac_key(struct store *store, int mac_key)
+{
+    store->policy.mac_key = mac_key;
+}
+
 /* --- what operations share --- */
 
 void *store_op_new(struct store *store, size_t size)

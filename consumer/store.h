@@ -41,6 +41,9 @@ size_t store_busy(const struct store *store);
 /** From now on claims and retries are this incarnation's. */
 void store_set_owner(struct store *store, int64_t incarnation);
 
+/** From now on claimed attempts name this key of their callback's MAC. */
+void store_set_mac_key(struct store *store, int mac_key);
+
 /* --- claim --- */
 
 /** One record that is to become a payment. */

@@ -20,6 +20,7 @@ struct claim {
     store_claim_fn done;
     void *arg;
     int64_t now_at;
+    int mac_key; /* as sent: the settings may change meanwhile */
     const struct kafka_position *positions;
     size_t positions_n;
     size_t rest; /* rows that did not go: the first ones, after unit one */
@@ -110,6 +111,7 @@ static void send_go(struct claim *c, struct store *store)
     struct payment go = template(c, CLAIM_GO);
     struct pg_params *p;
 
+    c->mac_key = go.mac_key;
     store_send_now(store);
     p = pg_params(store->pg);
     put_requests(p, c->rows, c->n);
@@ -118,6 +120,7 @@ static void send_go(struct claim *c, struct store *store)
     pg_int8(p, store->owner);
     pg_int8(p, go.next_action_at);
     pg_int8(p, store->policy.same_amount_gap_us);
+    pg_int2(p, (int16_t)go.mac_key);
     pg_send(store->pg, STORE_GO, p);
 }
 
@@ -160,6 +163,8 @@ static void inserted(struct claim *c, struct claim_row *row,
     row->verdict = v;
     flow_claim(&row->req, row->deadline_at, store->owner, v, &store->policy,
                c->now_at, p);
+    if (v == CLAIM_GO)
+        p->mac_key = c->mac_key;
     p->source_topic = (int)row->topic;
     p->source_partition = row->partition;
     p->source_offset = row->offset;

@@ -85,12 +85,13 @@ static const char lazy_sql[] =
 
 /* Takes the phone and goes; any conflict, on the id or on the phone, inserts
    nothing. When all $21 rows go, intake moves too. $22 owner, $23 when its push
-   is overdue, $24 two-minute rule. */
+   is overdue, $24 two-minute rule, $25 key of its callback's MAC. */
 static const char go_sql[] =
     "WITH go AS (INSERT INTO payments (" REQUEST_COLUMNS ", state, version, "
-    "attempt, spent, owner, holds_phone, pushed_at, next_action_at) "
-    "SELECT r.*, 1, 1, 1, 0, $22::int8, true, now(), now() + $23::int8" US
-    " FROM " REQUESTS "WHERE r.deadline_at > now() AND " ALONE
+    "attempt, mac_key, spent, owner, holds_phone, pushed_at, next_action_at) "
+    "SELECT r.*, 1, 1, 1, $25::int2, 0, $22::int8, true, now(), "
+    "now() + $23::int8" US " FROM " REQUESTS
+    "WHERE r.deadline_at > now() AND " ALONE
     "ORDER BY r.msisdn, r.id ON CONFLICT DO NOTHING RETURNING id), "
     "moved AS (" MOVE_INTAKE(
         "$18", "$19", "$20",
@@ -127,7 +128,8 @@ static const char look_sql[] =
 #define STEP_BEGIN                                                        \
     "WITH w AS (UPDATE payments p SET "                                   \
     "version = r.version, state = r.state, waits = r.waits, "             \
-    "attempt = r.attempt, spent = r.spent, owner = r.owner, "             \
+    "attempt = r.attempt, mac_key = r.mac_key, "                          \
+    "spent = r.spent, owner = r.owner, "                                  \
     "holds_phone = r.holds_phone, pushed_at = r.pushed_at, "              \
     "next_action_at = r.next_action_at, updated_at = r.updated_at, "      \
     "auth_refused = r.auth_refused, queries = r.queries, "                \
@@ -151,7 +153,8 @@ static const char look_sql[] =
     "unnest($19::text[]) AS merchant_id, unnest($20::int2[]) AS class, "  \
     "unnest($21::int2[]) AS evidence, unnest($22::text[]) AS code, "      \
     "unnest($23::text[]) AS text, unnest($24::text[]) AS receipt, "       \
-    "unnest($25::timestamptz[]) AS paid_at) AS r "                        \
+    "unnest($25::timestamptz[]) AS paid_at, "                             \
+    "unnest($26::int2[]) AS mac_key) AS r "                               \
     "WHERE p.id = r.id AND p.version = r.seen "
 #define STEP_END                                                           \
     "RETURNING p.id, p.version, p.updated_at, p.state, p.waits, "          \
@@ -159,16 +162,16 @@ static const char look_sql[] =
     "t AS (INSERT INTO timeline (payment, version, at, state, waits, "     \
     "attempt, cause, code, text, worker) "                                 \
     "SELECT id, version, updated_at, state, waits, attempt, cause, code, " \
-    "text, $26::int8 FROM w WHERE version <> seen) "                       \
+    "text, $27::int8 FROM w WHERE version <> seen) "                       \
     "SELECT id FROM w"
 
 static const char step_sql[] = STEP_BEGIN STEP_END;
 
-/* The same for a new attempt, which needs the phone. $27 two-minute rule. */
+/* The same for a new attempt, which needs the phone. $28 two-minute rule. */
 static const char take_sql[] =
     STEP_BEGIN "AND NOT EXISTS (SELECT 1 FROM payments h "
                "WHERE h.msisdn = p.msisdn AND h.holds_phone AND h.id <> p.id) "
-               "AND " NO_EQUAL_AMOUNT("p", "$27") STEP_END;
+               "AND " NO_EQUAL_AMOUNT("p", "$28") STEP_END;
 
 /* Which rows could have been taken by their version: their phone is busy. */
 static const char still_sql[] =

@@ -99,6 +99,7 @@ static void put_evidence(struct pg_params *p, struct step_row *const *rows,
     TEXT(text);
     TEXT(receipt);
     TIME(paid_at);
+    INT2(mac_key);
 }
 
 static struct pg_params *put_rows(struct store *store,

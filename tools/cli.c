@@ -10,6 +10,7 @@
 #include "common/config.h"
 #include "common/near.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -22,16 +23,27 @@ static const struct option_row {
     char letter;
     enum cli_option option;
     const char *value; /* NULL = takes none */
+    size_t at;         /* the member of struct cli that gets the value */
     const char *help;
 } option_rows[] = {
-    {"config", 'c', CLI_CONFIG, "FILE", "settings; without it the defaults"},
-    {"set", 0, CLI_SET, "PATH=VALUE", "overrides one setting; may be repeated"},
-    {"json", 0, CLI_JSON, NULL, "answers with one JSON document"},
-    {"dir", 0, CLI_DIR, "DIR", "where the files NNNN_name.sql are"},
-    {"dry-run", 0, CLI_DRY_RUN, NULL, "shows what would be done, does nothing"},
-    {"check", 0, CLI_CHECK, NULL, "says what is wrong with the settings, ends"},
-    {"version", 0, CLI_VERSION, NULL, "says the version, ends"},
-    {"help", 'h', CLI_HELP, NULL, "this text, or that of a command"},
+#define AT(member) offsetof(struct cli, member)
+    {"config", 'c', CLI_CONFIG, "FILE", AT(config),
+     "settings; without it the defaults"},
+    {"set", 0, CLI_SET, "PATH=VALUE", 0,
+     "overrides one setting; may be repeated"},
+    {"json", 0, CLI_JSON, NULL, 0, "answers with one JSON document"},
+    {"dir", 0, CLI_DIR, "DIR", AT(directory),
+     "where the files NNNN_name.sql are"},
+    {"dry-run", 0, CLI_DRY_RUN, NULL, 0,
+     "shows what would be done, does nothing"},
+    {"why", 0, CLI_WHY, "TEXT", AT(why), "the reason, for the audit trail"},
+    {"who", 0, CLI_WHO, "NAME", AT(who), "who does it; else the login's name"},
+    {"yes", 0, CLI_YES, NULL, 0, "does it without asking"},
+    {"check", 0, CLI_CHECK, NULL, 0,
+     "says what is wrong with the settings, ends"},
+    {"version", 0, CLI_VERSION, NULL, 0, "says the version, ends"},
+    {"help", 'h', CLI_HELP, NULL, 0, "this text, or that of a command"},
+#undef AT
 };
 
 #define CLI_COMMON \
@@ -48,10 +60,8 @@ static enum err_code take_value(struct cli *cli, const struct option_row *row,
                                 const char *value, struct err *err)
 {
     cli->options |= (unsigned)row->option;
-    if (row->option == CLI_CONFIG)
-        cli->config = value;
-    if (row->option == CLI_DIR)
-        cli->directory = value;
+    if (row->at)
+        *(const char **)((char *)cli + row->at) = value;
     if (row->option != CLI_SET)
         return ERR_NONE;
     if (cli->sets_n == CLI_SETS_MAX)
@@ -217,22 +227,68 @@ static const struct option_row *foreign_option(const struct cli *cli,
     return NULL;
 }
 
-const struct command *cli_command(const struct cli *cli, struct err *err)
+/** The words of a text that are parted by one space. */
+static size_t count_words(const char *text)
 {
+    size_t n = text && *text;
+
+    for (; text && *text; text++)
+        n += *text == ' ';
+    return n;
+}
+
+/** The command whose name the words begin with; of several the longest. */
+static const struct command *find_command(const char *words)
+{
+    const struct command *found = NULL;
+
+    for (size_t i = 0; i < commands_n; i++) {
+        const char *name = commands[i].name;
+        size_t len = strlen(name);
+
+        if (strncmp(words, name, len) != 0 || !strchr(" ", words[len]))
+            continue;
+        if (!found || len > strlen(found->name))
+            found = &commands[i];
+    }
+    return found;
+}
+
+static enum err_code
+take_operands(struct cli *cli, const struct command *command, struct err *err)
+{
+    size_t wanted = count_words(command->operands);
+    size_t named = count_words(command->name);
+
+    cli->operands = cli->words + named;
+    cli->operands_n = cli->words_n - named;
+    if (cli->operands_n == wanted)
+        return ERR_NONE;
+    if (!wanted)
+        return err_set(err, ERR_USAGE, "`%s` takes nothing like \"%s\"",
+                       command->name, cli->operands[0]);
+    return err_set(err, ERR_USAGE, "`%s` needs %s", command->name,
+                   command->operands);
+}
+
+const struct command *cli_command(struct cli *cli, struct err *err)
+{
+    const struct command *command;
+    const struct option_row *foreign;
     char words[NAME_SIZE];
 
     join_words(cli, words);
-    for (size_t i = 0; i < commands_n; i++) {
-        if (strcmp(commands[i].name, words) != 0)
-            continue;
-        const struct option_row *foreign = foreign_option(cli, &commands[i]);
-        if (!foreign)
-            return &commands[i];
-        (void)err_set(err, ERR_USAGE, "`%s` takes no option --%s", words,
-                      foreign->name);
+    command = find_command(words);
+    if (!command || cli->words_n < count_words(command->name))
+        return no_command(words, err);
+    if (take_operands(cli, command, err))
         return NULL;
-    }
-    return no_command(words, err);
+    foreign = foreign_option(cli, command);
+    if (!foreign)
+        return command;
+    (void)err_set(err, ERR_USAGE, "`%s` takes no option --%s", command->name,
+                  foreign->name);
+    return NULL;
 }
 
 /* --- help --- */
@@ -262,8 +318,10 @@ void cli_help(const struct cli *cli, const struct command *command)
     char words[NAME_SIZE];
 
     if (command) {
-        printf("Usage: foleni %s [option]...\n\n%s\n\nExamples:\n%s",
-               command->name, command->help, command->examples);
+        printf("Usage: foleni %s%s%s [option]...\n\n%s\n\nExamples:\n%s",
+               command->name, command->operands ? " " : "",
+               command->operands ? command->operands : "", command->help,
+               command->examples);
         help_options(command->options | CLI_COMMON);
         return;
     }
@@ -281,22 +339,21 @@ void cli_help(const struct cli *cli, const struct command *command)
 /** --help, also of a group ("topics") and of nothing at all. */
 static int run_help(const struct cli *cli)
 {
-    const struct command *command = NULL;
-    struct cli words_only = *cli;
+    const struct command *command;
+    bool group = false;
     char words[NAME_SIZE];
     struct err err;
 
-    words_only.options = 0;
     join_words(cli, words);
-    for (size_t i = 0; i < commands_n && !command; i++)
-        if (begins(&commands[i], words))
-            command = &commands[i];
-    if (!command) {
-        (void)cli_command(&words_only, &err); /* for its words only */
+    command = find_command(words);
+    for (size_t i = 0; i < commands_n && !group; i++)
+        group = begins(&commands[i], words);
+    if (!command && !group) {
+        (void)no_command(words, &err);
         fprintf(stderr, "foleni: %s\n", err.text);
         return EX_USAGE;
     }
-    cli_help(cli, strcmp(command->name, words) != 0 ? NULL : command);
+    cli_help(cli, command);
     return EX_OK;
 }
 
@@ -347,7 +404,7 @@ static enum err_code load(const struct cli *cli, struct config **ret,
     return code;
 }
 
-static enum err_code run_command(const struct cli *cli, struct err *err)
+static enum err_code run_command(struct cli *cli, struct err *err)
 {
     CLEANUP(config_free)
     struct config *cfg = NULL;

@@ -29,18 +29,27 @@ enum cli_option {
     CLI_HELP = 1 << 4,
     CLI_JSON = 1 << 5,
     CLI_DIR = 1 << 6,
-    CLI_DRY_RUN = 1 << 7
+    CLI_DRY_RUN = 1 << 7,
+    CLI_WHY = 1 << 8,
+    CLI_WHO = 1 << 9,
+    CLI_YES = 1 << 10
 };
+
+/** The options of a command that changes something (operator.h). */
+#define CLI_OPERATOR (CLI_WHY | CLI_WHO | CLI_YES)
 
 /** The command line, read. All texts are borrowed from argv. */
 struct cli {
     unsigned options;   /* those that were given */
     const char *config; /* NULL = defaults only  */
     const char *directory;
+    const char *why, *who;
     const char *sets[CLI_SETS_MAX];
     size_t sets_n;
     const char *words[CLI_WORDS_MAX]; /* "topics", "create" */
     size_t words_n;
+    const char *const *operands; /* the words behind the command's name */
+    size_t operands_n;
 };
 
 /** What a command prints comes from its function; it returns why it failed. */
@@ -49,6 +58,8 @@ typedef enum err_code (*command_fn)(const struct cli *cli,
 
 struct command {
     const char *name;     /* "topics create"                            */
+    const char *operands; /* "PAYMENT DECISION", one word each; NULL = none.
+                             All have to be given                       */
     const char *summary;  /* one line for the list                      */
     const char *help;     /* what it does, what it needs, what it leaves */
     const char *examples; /* indented lines                             */
@@ -63,8 +74,9 @@ extern const size_t commands_n;
 MUST_CHECK enum err_code cli_read(int argc, char **argv, struct cli *ret,
                                   struct err *err);
 
-/** The command that the words name, or NULL with ERR_USAGE in @p err. */
-const struct command *cli_command(const struct cli *cli, struct err *err);
+/** The command that the words name, or NULL with ERR_USAGE in @p err. Sets
+ *  the operands. */
+const struct command *cli_command(struct cli *cli, struct err *err);
 
 /** Runs a whole command line and returns the exit code (sysexits(3)). */
 int cli_run(int argc, char **argv);

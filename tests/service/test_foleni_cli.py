@@ -12,7 +12,7 @@ from tests.harness.place import REPO, build_directory, wait_for
 
 MIGRATIONS = REPO / "schemas/sql"
 TABLES = {"payments", "timeline", "workers", "intake", "stray_callbacks",
-          "migrations"}
+          "migrations", "operator_actions"}
 USAGE, NOT_FOUND, AWAY, IO, AGAIN, CONFIG = 64, 66, 69, 74, 75, 78
 
 pytestmark = pytest.mark.sanitized
@@ -106,7 +106,7 @@ def test_help_names_every_command():
     ([], "which command?"),
     (["migrat"], 'did you mean "migrate"?'),
     (["topics"], "`topics create`"),
-    (["migrate", "now"], "there is no command"),
+    (["migrate", "now"], "takes nothing like"),
     (["--jsn"], "did you mean --json?"),
     (["-x"], "no option -x"),
     (["config", "show", "--dry-run"], "takes no option --dry-run"),

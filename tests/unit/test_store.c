@@ -338,6 +338,7 @@ static void assert_same_state(const struct payment *x, const struct payment *y)
     SAME(waits);
     SAME(version);
     SAME(attempt);
+    SAME(mac_key);
     SAME(spent);
     SAME(owner);
     SAME(holds_phone);
@@ -431,6 +432,23 @@ static void a_claim_takes_the_phone_and_goes(void **state)
         assert_in_range(rows[i].lease_us, 10 * US_PER_S, 15 * US_PER_S);
     }
     assert_int_equal(ask(f->other, "SELECT next_offset FROM intake"), 20);
+}
+
+static void an_attempt_names_the_key_of_its_callback(void **state)
+{
+    struct fixture *f = *state;
+    struct claim_row row = request(1, 1, 100);
+    struct payment p, next;
+
+    store_set_mac_key(f->a, 3);
+    claim(f, f->a, &row, 1);
+    p = look(f, &row);
+    assert_int_equal(p.mac_key, 3);
+    assert_same(&p, &row.payment);
+    next = waiting(&p, WAIT_RETRY);
+    next.mac_key = 4;
+    assert_int_equal(step_one(f, &p, &next), STEP_WRITTEN);
+    assert_int_equal(look(f, &row).mac_key, 4);
 }
 
 static void a_lease_ends_at_the_deadline(void **state)
@@ -1347,6 +1365,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_claim_takes_the_phone_and_goes),
+        TEST(an_attempt_names_the_key_of_its_callback),
         TEST(a_lease_ends_at_the_deadline),
         TEST(a_busy_phone_waits),
         TEST(one_phone_twice_in_a_batch),
