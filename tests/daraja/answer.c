@@ -27,6 +27,7 @@ struct answer {
     const char *content_type;
     size_t len;
     char body[ANSWER_BODY_MAX];
+    char *large; /* a longer body, or NULL */
 };
 
 struct answers {
@@ -55,6 +56,7 @@ static void free_list(struct answers *as, struct list *head)
         struct answer *a = container_of(node, struct answer, node);
 
         timer_cancel(as->loop, &a->timer);
+        free(a->large);
         free(a);
     }
 }
@@ -75,6 +77,8 @@ static void put_back(struct answer *a)
     list_remove(&a->node);
     list_append(&a->as->free, &a->node);
     a->as->open_n--;
+    free(a->large);
+    a->large = NULL;
     if (a->holder)
         *a->holder = NULL;
     a->holder = NULL;
@@ -120,10 +124,13 @@ void answer_fill(struct answer *a, enum answer_act act, int status,
     a->status = status;
     a->content_type = content_type;
     a->len = 0;
+    free(a->large);
+    a->large = NULL;
     if (!body)
         return;
-    must(body->len <= sizeof(a->body));
-    memcpy(a->body, body->data, body->len);
+    if (body->len > sizeof(a->body))
+        a->large = must_alloc(body->len, 1);
+    memcpy(a->large ? a->large : a->body, body->data, body->len);
     a->len = body->len;
 }
 
@@ -153,12 +160,17 @@ void answer_release(struct answer **holder, int64_t at_us)
     answer_at(a, at_us);
 }
 
+static const char *text_of(const struct answer *a)
+{
+    return a->large ? a->large : a->body;
+}
+
 static void send_whole(struct answer *a)
 {
     if (a->act == ACT_CLOSE)
         http_add_header(a->req, "Connection", "close");
     http_add_header(a->req, "Cache-Control", "no-store");
-    http_reply(a->req, a->status, a->content_type, a->body, a->len);
+    http_reply(a->req, a->status, a->content_type, text_of(a), a->len);
 }
 
 /* Held on to; when the time is over the connection is closed. */
@@ -176,7 +188,7 @@ static void perform(struct answer *a)
     case ACT_SEND:
     case ACT_CLOSE: send_whole(a); break;
     case ACT_CUT:
-        http_reply_cut(a->req, a->status, a->content_type, a->body, a->len,
+        http_reply_cut(a->req, a->status, a->content_type, text_of(a), a->len,
                        a->len / 2);
         break;
     case ACT_RST: http_abort(a->req, true); break;

@@ -308,6 +308,7 @@ void control_summary(void *arg, struct http_request *req)
     json_open(&j, NULL, '{');
     ledger_summary(&sim->ledger, &j);
     json_put_int(&j, "queries", (int64_t)sim->queries);
+    json_put_int(&j, "pulls", (int64_t)sim->pulls);
     json_put_int(&j, "tokens", (int64_t)sim->tokens);
     json_put_int(&j, "open_prompts", (int64_t)prompts_open(sim->prompts));
     json_put_int(&j, "open_answers", (int64_t)answers_open(sim->answers));
@@ -348,7 +349,7 @@ void control_reset(void *arg, struct http_request *req)
     access_revoke(sim->access);
     outage_set(sim, DOWN_NOT, 0);
     ledger_reset(&sim->ledger, clock_wall_at());
-    sim->queries = sim->tokens = 0;
+    sim->queries = sim->tokens = sim->pulls = 0;
     sim_seed(sim, (uint64_t)sim->cfg->sim_seed);
     profile_preset(&sim->profile, (enum preset)sim->cfg->sim_profile);
     control_ok(req);

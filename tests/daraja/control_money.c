@@ -17,10 +17,12 @@ static enum err_code unknown(const struct json *v, struct err *err)
                    json_name(v));
 }
 
-/* {"shortcode": 174379, "c2b_url": "http://...", "c2b_version": 2} */
+/* {"shortcode": 174379, "c2b_url": "http://...", "c2b_version": 2,
+ * "pull": true} */
 struct registration {
     int64_t shortcode, version;
     const char *url; /* NULL = not said, "" = none */
+    bool pull, pull_said;
 };
 
 static enum err_code read_registration(const struct json *doc,
@@ -38,10 +40,21 @@ static enum err_code read_registration(const struct json *doc,
         else if (strcmp(name, "c2b_version") == 0)
             fine = json_integer(v, &r->version) &&
                    (r->version == 1 || r->version == 2);
+        else if (strcmp(name, "pull") == 0)
+            fine = r->pull_said = flag_read(v, &r->pull, err) == ERR_NONE;
         if (!fine)
             return unknown(v, err);
     }
     return ERR_NONE;
+}
+
+static void take_pull(struct sim *sim, struct merchant *m, bool on)
+{
+    m->pulls = on;
+    ledger_register(
+        &sim->ledger,
+        &(struct ledger_register){"pull", m->settings->shortcode, on, ""},
+        clock_wall_at());
 }
 
 static void take_c2b(struct sim *sim, struct merchant *m,
@@ -79,6 +92,8 @@ void control_register(void *arg, struct http_request *req)
     }
     if (r.url)
         take_c2b(sim, m, &r);
+    if (r.pull_said)
+        take_pull(sim, m, r.pull);
     control_ok(req);
 }
 

@@ -222,6 +222,14 @@ void ledger_paid(struct ledger *l, const struct order *o, int64_t at,
     l->paid_n++;
 }
 
+void ledger_reversal(struct ledger *l, const char *receipt, int64_t at)
+{
+    struct json_out j = begin(l, "reversal", at);
+
+    json_put_text(&j, "receipt", receipt);
+    end(l, &j);
+}
+
 void ledger_notice(struct ledger *l, const struct ledger_notice *n, int64_t at)
 {
     struct json_out j = begin(l, "notice", at);

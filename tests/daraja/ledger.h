@@ -11,6 +11,7 @@
  *   callback  one delivery: acknowledged, refused, or lost on purpose
  *   paid      money came that no push asked for (C2B simulate)
  *   notice    one delivery of what belongs to no prompt (letter.h)
+ *   reversal  money went back
  *   register  a shortcode has registered C2B URLs or Pull
  *   reset     everything before is of no account for the counts
  */
@@ -106,6 +107,7 @@ void ledger_callback(struct ledger *l, const struct ledger_callback *c,
 /** Money that no push asked for; the order's URL is not used. */
 void ledger_paid(struct ledger *l, const struct order *o, int64_t at,
                  const char *receipt);
+void ledger_reversal(struct ledger *l, const char *receipt, int64_t at);
 void ledger_notice(struct ledger *l, const struct ledger_notice *n, int64_t at);
 void ledger_register(struct ledger *l, const struct ledger_register *r,
                      int64_t at);
@@ -121,6 +123,7 @@ enum ledger_event {
     LEDGER_DECIDED,    /* by `prompt.checkout`; code and receipt are set  */
     LEDGER_CALLED,     /* likewise                                        */
     LEDGER_PAID,       /* `prompt.order` and receipt are set              */
+    LEDGER_REVERSED,   /* receipt is set                                  */
     LEDGER_REGISTERED, /* `registered` is set                           */
     LEDGER_RESET,
     LEDGER_BAD /* no line of ours                                       */

@@ -109,6 +109,14 @@ static enum ledger_event on_paid(struct ledger *l, struct ledger_reader *r,
     return LEDGER_PAID;
 }
 
+static enum ledger_event on_reversal(struct ledger *l UNUSED,
+                                     struct ledger_reader *r,
+                                     const struct json *doc)
+{
+    read_text(doc, "receipt", r->receipt, sizeof(r->receipt));
+    return LEDGER_REVERSED;
+}
+
 static enum ledger_event on_notice(struct ledger *l,
                                    struct ledger_reader *r UNUSED,
                                    const struct json *doc)
@@ -140,7 +148,7 @@ static const struct {
 } readers[] = {
     {"push", on_push},     {"accept", on_accept},     {"debit", on_debit},
     {"end", on_end},       {"callback", on_callback}, {"paid", on_paid},
-    {"notice", on_notice}, {"register", on_register},
+    {"notice", on_notice}, {"register", on_register}, {"reversal", on_reversal},
 };
 
 static bool read_at(struct ledger_reader *r, const struct json *doc)

@@ -40,16 +40,34 @@ void paid_add(struct paid *p, const struct paid_row *row)
     p->first = (p->first + 1) % p->cap;
 }
 
-const struct paid_row *paid_at(const struct paid *p, size_t i)
+static struct paid_row *place(const struct paid *p, size_t i)
 {
     must(i < p->n);
     return &p->rows[(p->first + i) % p->cap];
 }
 
-const struct paid_row *paid_find(const struct paid *p, const char *receipt)
+static struct paid_row *find(const struct paid *p, const char *receipt)
 {
     for (size_t i = p->n; i > 0; i--)
-        if (strcmp(paid_at(p, i - 1)->receipt, receipt) == 0)
-            return paid_at(p, i - 1);
+        if (strcmp(place(p, i - 1)->receipt, receipt) == 0)
+            return place(p, i - 1);
     return NULL;
+}
+
+const struct paid_row *paid_at(const struct paid *p, size_t i)
+{
+    return place(p, i);
+}
+
+const struct paid_row *paid_find(const struct paid *p, const char *receipt)
+{
+    return find(p, receipt);
+}
+
+void paid_reverse(struct paid *p, const char *receipt)
+{
+    struct paid_row *row = find(p, receipt);
+
+    if (row)
+        row->reversed = true;
 }

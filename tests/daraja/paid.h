@@ -21,6 +21,7 @@ struct paid_row {
     int64_t shortcode, msisdn, amount;
     char reference[ORDER_REFERENCE_MAX + 1];
     char receipt[RECEIPT_SIZE];
+    bool reversed;
 };
 
 struct paid {
@@ -43,5 +44,8 @@ const struct paid_row *paid_at(const struct paid *p, size_t i);
 
 /** The youngest of that receipt, or NULL. */
 const struct paid_row *paid_find(const struct paid *p, const char *receipt);
+
+/** Marks that row, if there is one, as reversed. */
+void paid_reverse(struct paid *p, const char *receipt);
 
 #endif

@@ -51,7 +51,8 @@ void profile_preset(struct profile *p, enum preset preset);
 /**
  * Changes the members that @p doc names. "preset" ("calm", "daraja",
  * "sandbox") is applied before the others; "fate", "answer", "callback" and
- * "c2b" replace the whole set of probabilities of their kind. "seed" is left to the caller.
+ * "c2b" replace the whole set of probabilities of their kind. "seed" is left to
+ * the caller.
  *
  * @return ERR_INPUT with the member in the text; @p p is then untouched.
  */

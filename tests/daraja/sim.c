@@ -20,8 +20,8 @@
 #include "tests/daraja/sim_priv.h"
 #include "tests/daraja/words.h"
 
-#define BODY_BYTES_MAX (1024 * 1024) /* scripts for thousands of handsets */
-#define TEXT_BYTES_MAX (16 * 1024)
+#define BODY_BYTES_MAX (1024 * 1024)     /* scripts for thousands of handsets */
+#define TEXT_BYTES_MAX (4 * 1024 * 1024) /* a page of Pull that lies */
 #define CONNECTIONS_MAX 16384
 #define DISK_AGAIN_US (200 * US_PER_MS)
 
@@ -35,6 +35,11 @@ static const struct http_route routes[] = {
     {HTTP_POST, "/mpesa/c2b/v2/registerurl", sim_c2b_register_v2},
     {HTTP_POST, "/mpesa/c2b/v1/simulate", sim_c2b_simulate},
     {HTTP_POST, "/mpesa/c2b/v2/simulate", sim_c2b_simulate},
+    {HTTP_POST, "/pulltransactions/v1/register", sim_pull_register},
+    {HTTP_POST, "/pulltransactions/v1/query", sim_pull_post},
+    {HTTP_GET, "/pulltransactions/v1/query", sim_pull_get},
+    {HTTP_POST, "/mpesa/transactionstatus/v1/query", sim_status},
+    {HTTP_POST, "/mpesa/reversal/v1/request", sim_reversal},
     {HTTP_GET, "/sim/profile", control_show_profile},
     {HTTP_POST, "/sim/profile", control_profile},
     {HTTP_POST, "/sim/script", control_script},
@@ -224,7 +229,7 @@ static void replay_registered(struct sim *sim, const struct ledger_register *r)
     if (!m)
         return;
     if (strcmp(r->api, "pull") == 0) {
-        m->pulls = true;
+        m->pulls = r->version > 0;
         return;
     }
     m->c2b_version = r->version;
@@ -244,6 +249,8 @@ static void replay_others(struct replay *r, enum ledger_event event)
         (void)prompt_add(r->sim->prompts, &r->reader.prompt);
     if (event == LEDGER_PAID || debit)
         replay_money(r->sim, &r->reader);
+    if (event == LEDGER_REVERSED)
+        paid_reverse(&r->sim->paid, r->reader.receipt);
     if (event == LEDGER_REGISTERED)
         replay_registered(r->sim, &r->reader.registered);
 }

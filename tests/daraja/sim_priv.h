@@ -56,7 +56,7 @@ struct sim {
     struct loop_timer up;    /* ends the outage           */
     struct loop_timer again; /* after the disk refused    */
     bool disk_failed;
-    uint64_t tokens, queries;
+    uint64_t tokens, queries, pulls;
 };
 
 /* One row of handlers each: push.c, query.c, oauth.c, control.c. */
@@ -66,6 +66,11 @@ void sim_token(void *arg, struct http_request *req);
 void sim_c2b_register_v1(void *arg, struct http_request *req);
 void sim_c2b_register_v2(void *arg, struct http_request *req);
 void sim_c2b_simulate(void *arg, struct http_request *req);
+void sim_pull_register(void *arg, struct http_request *req);
+void sim_pull_post(void *arg, struct http_request *req);
+void sim_pull_get(void *arg, struct http_request *req);
+void sim_status(void *arg, struct http_request *req);
+void sim_reversal(void *arg, struct http_request *req);
 void sim_wrong_method(void *arg, struct http_request *req);
 
 void control_profile(void *arg, struct http_request *req);

@@ -262,3 +262,115 @@ void words_simulated(struct buf *out, const char *conversation_id,
                   "Accept the service request successfully.");
     json_close(&j, '}');
 }
+
+void words_pull_registered(struct buf *out, const char *id, int64_t shortcode,
+                           bool again, bool spaces)
+{
+    struct json_out j = {out, false};
+
+    json_open(&j, NULL, '{');
+    json_put_text(&j, spaces ? "Response Ref ID" : "ResponseRefID", id);
+    json_put_text(&j, spaces ? "Response Status" : "ResponseStatus",
+                  again ? "1001" : "1000");
+    json_put_int(&j, spaces ? "Short Code" : "ShortCode", shortcode);
+    json_put_text(&j, spaces ? "Response Description" : "ResponseDescription",
+                  again ? "Shortcode already Registered"
+                        : "Shortcode Registered Successfully");
+    json_close(&j, '}');
+}
+
+void words_pull_none(struct buf *out, const char *id)
+{
+    struct json_out j = {out, false};
+
+    json_open(&j, NULL, '{');
+    json_put_text(&j, "ResponseRefID", id);
+    json_put_text(&j, "ResponseCode", "1001");
+    json_put_text(&j, "ResponseMessage", "No transactions for the period");
+    json_put_raw(&j, "Response", "[]", 2);
+    json_close(&j, '}');
+}
+
+void words_pull_row(struct json_out *j, const struct pull_words *w)
+{
+    char text[CLOCK_TEXT_SIZE];
+
+    json_open(j, NULL, '{');
+    json_put_text(j, "transactionId", w->receipt);
+    clock_format(w->paid_at, 0, text);
+    json_put_text(j, "trxDate", text);
+    json_put_int(j, "msisdn", w->msisdn);
+    json_put_text(j, "sender", "MPESA");
+    json_put_text(j, "transactiontype", "c2b-pay-bill-debit");
+    json_put_text(j, "billreference", w->reference);
+    if (w->nan)
+        json_put_text(j, "amount", "NaN");
+    else
+        put_amount(j, "amount", w->amount);
+    json_put_text(j, "organizationname", "Daraja Simulator");
+    json_close(j, '}');
+}
+
+void words_result_accepted(struct buf *out, const char *conversation,
+                           const char *originator)
+{
+    struct json_out j = {out, false};
+
+    json_open(&j, NULL, '{');
+    json_put_text(&j, "OriginatorConversationID", originator);
+    json_put_text(&j, "ConversationID", conversation);
+    json_put_text(&j, "ResponseCode", "0");
+    json_put_text(&j, "ResponseDescription",
+                  "Accept the service request successfully.");
+    json_close(&j, '}');
+}
+
+static void put_key(struct json_out *j, const char *key, const char *text,
+                    int64_t n)
+{
+    json_open(j, NULL, '{');
+    json_put_text(j, "Key", key);
+    if (text)
+        json_put_text(j, "Value", text);
+    else
+        json_put_int(j, "Value", n);
+    json_close(j, '}');
+}
+
+static void put_parameters(struct json_out *j, const struct outcome_words *w)
+{
+    char eat[15];
+
+    clock_format_eat(w->paid_at, eat);
+    json_open(j, "ResultParameters", '{');
+    json_open(j, "ResultParameter", '[');
+    put_key(j, "ReceiptNo", w->receipt, 0);
+    put_key(j, "TransactionStatus", w->status, 0);
+    put_key(j, "Amount", NULL, w->amount);
+    put_key(j, "InitiatedTime", NULL, strtoll(eat, NULL, 10));
+    put_key(j, "FinalisedTime", NULL, strtoll(eat, NULL, 10));
+    json_close(j, ']');
+    json_close(j, '}');
+}
+
+void words_outcome(struct buf *out, const struct outcome_words *w)
+{
+    struct json_out j = {out, false};
+
+    json_open(&j, NULL, '{');
+    json_open(&j, "Result", '{');
+    json_put_int(&j, "ResultType", 0);
+    json_put_int(&j, "ResultCode", w->found ? 0 : 2032);
+    json_put_text(&j, "ResultDesc",
+                  w->found ? "The service request is processed successfully."
+                           : "The transaction does not exist.");
+    json_put_text(&j, "OriginatorConversationID", w->originator);
+    json_put_text(&j, "ConversationID", w->conversation);
+    json_put_text(&j, "TransactionID", w->receipt);
+    if (w->found)
+        put_parameters(&j, w);
+    json_put_raw(&j, "ReferenceData",
+                 "{\"ReferenceItem\":{\"Key\":\"Occasion\"}}", 38);
+    json_close(&j, '}');
+    json_close(&j, '}');
+}

@@ -10,6 +10,7 @@
 #include "common/base.h"
 
 struct buf;
+struct json_out;
 
 #define WORDS_JSON "application/json;charset=UTF-8"
 #define WORDS_HTML "text/html"
@@ -76,6 +77,36 @@ void words_c2b(struct buf *out, const struct c2b_words *w);
 
 /** The answer to a registration of C2B URLs (it is spelt so). */
 void words_registered(struct buf *out, const char *request_id);
+
+/** The answer to a registration for Pull; @p again: there was one. */
+void words_pull_registered(struct buf *out, const char *id, int64_t shortcode,
+                           bool again, bool spaces);
+
+/** A page of Pull without a transaction. */
+void words_pull_none(struct buf *out, const char *id);
+
+struct pull_words {
+    const char *receipt, *reference;
+    int64_t paid_at, msisdn, amount;
+    bool nan; /* the amount is no number */
+};
+
+/** One transaction of a page of Pull. */
+void words_pull_row(struct json_out *j, const struct pull_words *w);
+
+/** The first answer of Transaction Status and of Reversal. */
+void words_result_accepted(struct buf *out, const char *conversation,
+                           const char *originator);
+
+struct outcome_words {
+    const char *conversation, *originator, *receipt;
+    bool found;
+    const char *status; /* the rest when it was found */
+    int64_t amount, paid_at;
+};
+
+/** What is told to the ResultURL. */
+void words_outcome(struct buf *out, const struct outcome_words *w);
 
 /** The answer to a simulated payment. */
 void words_simulated(struct buf *out, const char *conversation_id,

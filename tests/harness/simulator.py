@@ -64,6 +64,11 @@ class Simulator(Served):
             "shortcode": int(shortcode), "c2b_url": url,
             "c2b_version": version})
 
+    def register_pull(self, shortcode, registered=True):
+        """Pull Transactions answers for the shortcode."""
+        self._request("POST", "/sim/register", {
+            "shortcode": int(shortcode), "pull": registered})
+
     def pay(self, shortcode, msisdn, amount, reference, **more):
         """Money that no push asked for: receipt=, age_ms=, c2b= as wanted."""
         self._request("POST", "/sim/pay", {
