@@ -7,6 +7,7 @@
  * `pull_lie`; the journal never does.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -106,19 +107,27 @@ void sim_pull_register(void *arg, struct http_request *req)
     reply(sim, req, WORDS_JSON);
 }
 
-/* "2020-08-04 8:36:00", any number of digits, as the samples have it. */
+/* "2020-08-04 8:36:00": six numbers, of any number of digits, as the samples
+   have them, and what stands between them. */
 static bool read_date(const struct json *v, int64_t *ret_at)
 {
-    const char *text = json_text(v);
-    int y, mo, d, h, mi, s;
-    char eat[40];
+    const char *at = json_text(v);
+    static const char between[6] = "-- ::";
+    char eat[80];
+    size_t len = 0;
     struct err err;
 
-    if (!text ||
-        sscanf(text, "%4d-%2d-%2d %2d:%2d:%3d", &y, &mo, &d, &h, &mi, &s) != 6)
-        return false;
-    snprintf(eat, sizeof(eat), "%04d%02d%02d%02d%02d%02d", y, mo, d, h, mi, s);
-    return clock_parse_eat(eat, strlen(eat), ret_at, &err) == ERR_NONE;
+    for (size_t i = 0; at && i < sizeof(between); i++) {
+        char *end;
+        long n = strtol(at, &end, 10);
+
+        if (end == at || *end != between[i] || n < 0 || n > 9999)
+            return false;
+        len += (size_t)snprintf(eat + len, sizeof(eat) - len,
+                                i == 0 ? "%04ld" : "%02ld", n);
+        at = end + 1;
+    }
+    return at && clock_parse_eat(eat, len, ret_at, &err) == ERR_NONE;
 }
 
 static bool read_range(struct sim *sim, struct http_request *req,
