@@ -15,7 +15,8 @@
 #include "common/loop.h"
 
 #define KAFKA_HEADERS_MAX 32
-#define KAFKA_TOPIC_SIZE 250 /* 249 characters at most (Kafka's own limit) */
+#define KAFKA_TOPIC_SIZE 250   /* 249 characters at most (Kafka's own limit) */
+#define KAFKA_METADATA_SIZE 48 /* of our commits; what is longer is cut */
 
 struct kafka_header {
     const char *name;
@@ -107,6 +108,7 @@ struct kafka_position {
     int32_t partition;
     int64_t offset;    /* next to read; KAFKA_BEGINNING = the log's first */
     int64_t committed; /* the group's committed offset, -1 = none         */
+    char metadata[KAFKA_METADATA_SIZE]; /* ... and what stands with it     */
 };
 
 #define KAFKA_BEGINNING INT64_C(-2)

@@ -117,7 +117,8 @@ static void lookup_done(struct kafka_consumer *c, rd_kafka_event_t *event)
             &c->parts, list->elems[i].topic, list->elems[i].partition);
 
         if (part)
-            part->committed = MAX(list->elems[i].offset, -1);
+            kafka_offset_read(&list->elems[i], &part->committed,
+                              part->metadata);
     }
     assigned(c);
 }

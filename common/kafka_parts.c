@@ -60,6 +60,7 @@ struct kafka_position *kafka_parts_positions(const struct kafka_parts *parts)
         memcpy(all[i].topic, parts->rows[i].topic, KAFKA_TOPIC_SIZE);
         all[i].partition = parts->rows[i].partition;
         all[i].committed = parts->rows[i].committed;
+        memcpy(all[i].metadata, parts->rows[i].metadata, KAFKA_METADATA_SIZE);
         all[i].offset = part_offset(&parts->rows[i]);
     }
     return all;
@@ -98,6 +99,18 @@ void kafka_offsets_ask(rd_kafka_t *rk, const char *group,
     rd_kafka_ListConsumerGroupOffsets(rk, &request, 1, options, to);
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_ListConsumerGroupOffsets_destroy(request);
+}
+
+void kafka_offset_read(const rd_kafka_topic_partition_t *row,
+                       int64_t *ret_committed,
+                       char ret_metadata[KAFKA_METADATA_SIZE])
+{
+    size_t n = MIN(row->metadata_size, (size_t)KAFKA_METADATA_SIZE - 1);
+
+    *ret_committed = MAX(row->offset, -1);
+    memset(ret_metadata, 0, KAFKA_METADATA_SIZE);
+    if (row->metadata && row->offset >= 0)
+        memcpy(ret_metadata, row->metadata, n);
 }
 
 /** The first error of a partition, or NULL. */

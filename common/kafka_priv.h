@@ -79,6 +79,7 @@ struct kafka_part {
     int32_t partition;
     int64_t next; /* to hand out next; KAFKA_BEGINNING before the first */
     int64_t committed;
+    char metadata[KAFKA_METADATA_SIZE]; /* of the commit */
     bool started;
     bool lost; /* its position is not in the log; not told yet */
 };
@@ -109,6 +110,11 @@ void kafka_offsets_ask(rd_kafka_t *rk, const char *group,
 /** The answer, borrowed from @p event, or NULL with *@p ret_text. */
 const rd_kafka_topic_partition_list_t *
 kafka_offsets_answer(rd_kafka_event_t *event, const char **ret_text);
+
+/** One row of that answer: -1 and "" where nothing was committed. */
+void kafka_offset_read(const rd_kafka_topic_partition_t *row,
+                       int64_t *ret_committed,
+                       char ret_metadata[KAFKA_METADATA_SIZE]);
 
 /** Commits of a group: one in flight, what comes meanwhile is merged. */
 struct kafka_commits;

@@ -18,6 +18,8 @@
 /* A due row that is not settled by then is found again. */
 #define DUE_HOLD_US (10 * US_PER_S)
 #define TOLD_GATHER_US (200 * US_PER_MS)
+#define CALLBACKS_NOTED_US US_PER_S
+#define CALLBACKS_NOTED_MAX 64 /* partitions; the others come next */
 #define TELL_WAIT_MS 3000
 #define RETRY_SHARE 8      /* of the slots: places for retries alone        */
 #define TASK_BATCHES_MAX 4 /* tasks that may wait for the store, in batches */
@@ -68,7 +70,7 @@ static size_t pushes_given(const struct consumer *c)
 
 bool consumer_may_push(const struct consumer *c)
 {
-    return pulse_trusted(c->pulse);
+    return pulse_trusted(c->pulse) && intake_sure(c->intake);
 }
 
 static size_t credit(const struct consumer *c, size_t extra)
@@ -148,11 +150,39 @@ static void scan_due(struct consumer *c)
     store_due(c->store, pools, c->due_max, DUE_HOLD_US, due_found, c);
 }
 
+static void callbacks_noted(void *arg, const struct err *err)
+{
+    struct consumer *c = arg;
+
+    c->noting = false;
+    if (!err)
+        intake_callbacks_told(c->intake);
+}
+
+/* So that a Postgres which has forgotten callbacks gets them again. */
+static void note_callbacks(struct consumer *c)
+{
+    struct kafka_position at[CALLBACKS_NOTED_MAX];
+    int64_t now = clock_now_us();
+    size_t n;
+
+    if (c->noting || now < c->noted_us + CALLBACKS_NOTED_US ||
+        !store_up(c->store, NULL, 0) || !intake_sure(c->intake))
+        return;
+    n = intake_callbacks_moved(c->intake, at, ARRAY_LEN(at));
+    if (!n)
+        return;
+    c->noting = true;
+    c->noted_us = now;
+    store_moved(c->store, at, n, callbacks_noted, c);
+}
+
 static void due_tick(void *arg)
 {
     struct consumer *c = arg;
 
     scan_due(c);
+    note_callbacks(c);
     if (c->unread && store_up(c->store, NULL, 0)) {
         c->unread = false;
         intake_ask_again(c->intake);
@@ -248,7 +278,8 @@ static void on_store(void *arg, bool up)
     if (!up || !c->intake)
         return;
     c->unread = false;
-    intake_ask_again(c->intake);
+    tasks_look_again(c);
+    intake_doubt(c->intake);
 }
 
 static void on_born(void *arg, int64_t incarnation)
@@ -264,8 +295,9 @@ struct question {
     unsigned generation;
 };
 
-static void positions_read(void *arg, const struct kafka_position *positions,
-                           size_t n, const struct err *err)
+static void positions_read(void *arg, const char *ledger,
+                           const struct kafka_position *positions, size_t n,
+                           const struct err *err)
 {
     struct question *q = arg;
 
@@ -273,8 +305,8 @@ static void positions_read(void *arg, const struct kafka_position *positions,
     if (err)
         log_warn("worker", "positions_unread", KV_ERR(err));
     else
-        intake_start(q->consumer->intake, q->group, q->generation, positions,
-                     n);
+        intake_start(q->consumer->intake, q->group, q->generation, ledger,
+                     positions, n);
     free(q);
 }
 
@@ -289,6 +321,20 @@ static void on_assign(void *arg, size_t group, unsigned generation,
     q = NEW(struct question);
     *q = (struct question){c, group, generation};
     store_positions(c->store, positions, n, positions_read, q);
+}
+
+/* What the batch claims is not lost: it was never pushed, and is read again. */
+static void on_forgotten(void *arg)
+{
+    struct consumer *c = arg;
+
+    if (c->phase == CLAIM_CONFLICT_LETTERS)
+        return; /* claimed before, and pushed: only letters are missing */
+    must(c->batch && !c->claim_busy);
+    log_error("worker", "claims_forgotten", KV_INT("rows", c->batch->rows_n));
+    intake_abandon(c->intake);
+    c->batch = NULL;
+    c->phase = CLAIM_IDLE;
 }
 
 static size_t health(void *arg, struct health *rows, size_t max)
@@ -344,7 +390,7 @@ static enum err_code open_rooms(struct consumer *c, struct err *err)
         .arg = c,
     };
     struct gate_spec gate = {c->recorder, push_allowed, c};
-    struct intake_spec intake = {on_assign, c};
+    struct intake_spec intake = {on_assign, on_forgotten, c};
 
     c->store = store_new(loop, c->cfg, on_store, c);
     c->pulse = pulse_new(loop, c->cfg, &pulse);

@@ -270,6 +270,7 @@ static void claimed(struct consumer *c)
         c->single++;
         return;
     }
+    intake_claimed(c->intake);
     c->phase = CLAIM_CONFLICT_LETTERS;
     c->letter_next = 0;
 }

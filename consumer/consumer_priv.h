@@ -99,6 +99,8 @@ struct consumer {
     /* callbacks */
     size_t callbacks_open;
     bool callbacks_out;
+    bool noting; /* where they are applied up to */
+    int64_t noted_us;
 
     /* told */
     struct told_row *told, *telling;
@@ -146,6 +148,9 @@ void task_keep_stray(struct task *t, const char *why);
 
 /** Sends attempt t->seen.attempt, whose row is committed. */
 void task_push(struct task *t, int64_t lease_us);
+
+/** What they saw may be of a Postgres that is gone: all look anew. */
+void tasks_look_again(struct consumer *c);
 
 /** Starts looks and rounds; true when it should be asked again at once. */
 bool tasks_run(struct consumer *c);

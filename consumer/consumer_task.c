@@ -370,6 +370,11 @@ static void run_round(struct consumer *c, struct round *r)
     WINDOW(step_sent);
 }
 
+void tasks_look_again(struct consumer *c)
+{
+    list_splice(&c->to_look, &c->to_step);
+}
+
 bool tasks_run(struct consumer *c)
 {
     struct round *r;

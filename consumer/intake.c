@@ -91,7 +91,7 @@ static bool follows(struct part *p, int64_t offset)
     if (offset == due)
         return true;
     if (offset > due)
-        intake_stop_part(p,
+        intake_stop_part(p, due,
                          "the log begins after what was claimed: requests were "
                          "deleted unclaimed");
     return false;
@@ -200,7 +200,7 @@ struct intake_batch *intake_take(struct intake *in, size_t credit,
 {
     struct intake_batch *b = &in->batch;
 
-    if (in->busy || in->stopped || !credit)
+    if (in->busy || in->stopped || !credit || !intake_sure(in))
         return NULL;
     b->rows_n = b->bad_n = 0;
     take_by_weight(in, MIN(credit, in->max), now_at);
@@ -223,13 +223,37 @@ void intake_refuse(struct intake *in, size_t i, const struct fault *fault)
             (b->rows_n - i) * sizeof(const struct kafka_record *));
 }
 
-void intake_done(struct intake *in)
+static void release_batch(struct intake *in)
 {
     must(in->busy);
     for (size_t i = 0; i < in->taken_n; i++)
         kafka_release(in->taken[i]);
     in->taken_n = 0;
     in->busy = false;
+}
+
+void intake_claimed(struct intake *in)
+{
+    must(in->busy);
+    for (size_t i = 0; i < CALLBACKS; i++) {
+        struct group *g = &in->groups[i];
+
+        for (size_t k = 0; k < g->parts_n; k++)
+            if (g->parts[k].started && !g->parts[k].stopped)
+                g->parts[k].known = MAX(g->parts[k].at.offset, 0);
+    }
+}
+
+void intake_done(struct intake *in)
+{
+    release_batch(in);
+}
+
+void intake_abandon(struct intake *in)
+{
+    release_batch(in);
+    for (size_t i = 0; i < CALLBACKS; i++)
+        intake_rewind(&in->groups[i]);
 }
 
 /* --- callbacks --- */
@@ -241,7 +265,8 @@ const struct kafka_record **intake_callbacks(struct intake *in, size_t max,
     struct kafka_taken *t;
 
     must(!in->callbacks_n);
-    max = in->stopped ? 0 : MIN(max, in->max);
+    in->callbacks_of = g->generation;
+    max = in->stopped || !intake_sure(in) ? 0 : MIN(max, in->max);
     while (in->callbacks_n < max && (t = kafka_take(g->consumer))) {
         const struct kafka_record *record = kafka_taken_record(t);
 
@@ -261,13 +286,39 @@ void intake_callbacks_done(struct intake *in)
         const struct kafka_record *record = in->callback_records[i];
         struct part *p = intake_find_part(g, record->partition);
 
-        if (p) {
+        if (p && in->callbacks_of == g->generation) {
             p->at.offset = record->offset + 1;
             p->dirty = true;
         }
         kafka_release(in->callbacks[i]);
     }
     in->callbacks_n = 0;
+}
+
+size_t intake_callbacks_moved(struct intake *in, struct kafka_position *at,
+                              size_t max)
+{
+    struct group *g = &in->groups[CALLBACKS];
+    size_t n = 0;
+
+    for (size_t i = 0; i < g->parts_n && !g->asked; i++) {
+        struct part *p = &g->parts[i];
+
+        p->asked = p->known;
+        if (n < max && p->started && p->at.offset > p->known) {
+            p->asked = p->at.offset;
+            at[n++] = p->at;
+        }
+    }
+    return n;
+}
+
+void intake_callbacks_told(struct intake *in)
+{
+    struct group *g = &in->groups[CALLBACKS];
+
+    for (size_t i = 0; i < g->parts_n && !g->asked; i++)
+        g->parts[i].known = MAX(g->parts[i].known, g->parts[i].asked);
 }
 
 /* --- life --- */

@@ -40,11 +40,16 @@ struct intake_batch {
 
 struct intake_spec {
     /**
-     * A group of requests was assigned partitions: read `intake` and answer
-     * with intake_start(). Asked again by intake_ask_again().
+     * A group was assigned partitions, or Postgres was away: read `intake` and
+     * answer with intake_start(). Asked again by intake_ask_again().
      */
     void (*on_assign)(void *arg, size_t group, unsigned generation,
                       const struct kafka_position *positions, size_t n);
+    /**
+     * Postgres has forgotten claims: the batch that is out must not be claimed.
+     * Answer with intake_abandon().
+     */
+    void (*on_forgotten)(void *arg);
     void *arg;
 };
 
@@ -60,14 +65,30 @@ unsigned intake_pools(const struct intake *intake);
 
 /**
  * Starts group @p group at @p positions (from `intake`). A partition of which
- * Kafka knows more than Postgres stays stopped, with an alarm (rule S2). An
- * answer to an older @p generation is ignored, and so is a second one.
+ * Kafka, or this process, knows more than Postgres stops, with an alarm (rule
+ * S2), until a later answer knows it too. Callbacks begin at the earlier one of
+ * Kafka's and Postgres' positions: they are harmless to read again, and a
+ * Postgres that has forgotten some gets them back.
+ *
+ * @p ledger names that memory of Postgres; it stands with each offset commit.
+ * An answer to an older @p generation is ignored, and so is a second one.
  */
 void intake_start(struct intake *intake, size_t group, unsigned generation,
-                  const struct kafka_position *positions, size_t n);
+                  const char *ledger, const struct kafka_position *positions,
+                  size_t n);
 
-/** Asks again for positions that were never given (Postgres is back). */
+/** Asks again for positions that were never given. */
 void intake_ask_again(struct intake *intake);
+
+/**
+ * Postgres was away, and it may be another one that is back: asks for every
+ * position anew. Until intake_sure() nothing is handed out.
+ */
+void intake_doubt(struct intake *intake);
+bool intake_sure(const struct intake *intake);
+
+/** Gives the batch back unclaimed: its records are read again. */
+void intake_abandon(struct intake *intake);
 
 /**
  * Takes requests: at most @p credit that could be pushed. NULL = none now, or
@@ -79,13 +100,24 @@ struct intake_batch *intake_take(struct intake *intake, size_t credit,
 /** Moves row @p i of the batch to its bad ones: the database refused it. */
 void intake_refuse(struct intake *intake, size_t i, const struct fault *fault);
 
-/** The batch is claimed and committed: offsets follow, records are freed. */
+/** The batch is claimed, and `intake` moved with it: it must never forget. */
+void intake_claimed(struct intake *intake);
+
+/** The claimed batch is finished: offsets follow, records are freed. */
 void intake_done(struct intake *intake);
 
 /** Takes up to @p max callbacks; finished by intake_callbacks_done(). */
 const struct kafka_record **intake_callbacks(struct intake *intake, size_t max,
                                              size_t *ret_n);
 void intake_callbacks_done(struct intake *intake);
+
+/**
+ * Where callbacks are applied up to, as far as `intake` has not been told:
+ * fills at most @p max rows. Once it was: intake_callbacks_told().
+ */
+size_t intake_callbacks_moved(struct intake *intake,
+                              struct kafka_position *positions, size_t max);
+void intake_callbacks_told(struct intake *intake);
 
 /** No further records; offsets of what is finished are committed. */
 void intake_stop(struct intake *intake);

@@ -16,8 +16,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define COMMIT_EVERY_US (200 * US_PER_MS)
+#define TICKS_PER_LOOK 10 /* at `intake`, while a partition is stopped */
 
 static const char *group_name(size_t group)
 {
@@ -35,14 +37,15 @@ struct part *intake_find_part(struct group *g, int32_t partition)
     return NULL;
 }
 
-void intake_stop_part(struct part *p, const char *why)
+void intake_stop_part(struct part *p, int64_t offset, const char *why)
 {
     p->stopped = true;
+    p->stopped_at = MAX(offset, 0);
     metric_add(M_INTAKE_STOPPED, 1);
     log_error("intake", "partition_stopped", KV("topic", p->at.topic),
-              KV_INT("partition", p->at.partition),
-              KV_INT("intake", p->at.offset),
-              KV_INT("committed", p->at.committed), KV("why", why));
+              KV_INT("partition", p->at.partition), KV_INT("intake", offset),
+              KV_INT("claimed", p->known), KV_INT("committed", p->at.committed),
+              KV("ledger", p->at.metadata), KV("why", why));
 }
 
 /* --- assignment --- */
@@ -52,26 +55,13 @@ static void ask(struct group *g)
     struct intake *in = g->intake;
     struct kafka_position *at = must_alloc(g->parts_n, sizeof(*at));
 
-    for (size_t i = 0; i < g->parts_n; i++)
-        at[i] = g->parts[i].at;
-    g->asked = true;
-    in->spec.on_assign(in->spec.arg, g->index, g->generation, at, g->parts_n);
-    free(at);
-}
-
-/* Callbacks go on where the group was; without a place, from the beginning. */
-static void start_callbacks(struct group *g)
-{
-    struct kafka_position *at = must_alloc(g->parts_n, sizeof(*at));
-
     for (size_t i = 0; i < g->parts_n; i++) {
-        struct part *p = &g->parts[i];
-
-        p->at.offset = p->at.committed >= 0 ? p->at.committed : KAFKA_BEGINNING;
-        p->started = true;
-        at[i] = p->at;
+        at[i] = g->parts[i].at;
+        g->parts[i].asked = g->parts[i].known;
     }
-    kafka_start(g->consumer, at, g->parts_n);
+    g->asked = true;
+    g->generation++; /* no older answer is taken for this one's */
+    in->spec.on_assign(in->spec.arg, g->index, g->generation, at, g->parts_n);
     free(at);
 }
 
@@ -88,14 +78,11 @@ static void on_assign(void *arg, const struct kafka_position *at, size_t n)
     }
     g->parts_n = n;
     for (size_t i = 0; i < n; i++)
-        g->parts[i] = (struct part){.at = at[i]};
+        g->parts[i] =
+            (struct part){.at = at[i], .known = MAX(at[i].committed, 0)};
     log_info("intake", "assigned", KV("group", group_name(g->index)),
              KV_INT("partitions", n));
-    if (!n)
-        return;
-    if (g->index == CALLBACKS)
-        start_callbacks(g);
-    else
+    if (n)
         ask(g);
 }
 
@@ -106,7 +93,7 @@ static void on_revoke(void *arg, const struct kafka_position *at, size_t n)
     (void)at, (void)n; /* the range assignor takes all at once */
     g->generation++;
     g->parts_n = 0;
-    g->asked = false;
+    g->asked = g->doubted = false;
 }
 
 static void on_lost_offset(void *arg, const char *topic, int32_t partition)
@@ -117,8 +104,9 @@ static void on_lost_offset(void *arg, const char *topic, int32_t partition)
     if (!p)
         return;
     if (g->index != CALLBACKS) {
-        intake_stop_part(p, "the log no longer holds records that were not "
-                            "claimed: requests were deleted, or offsets reset");
+        intake_stop_part(p, p->at.offset,
+                         "the log no longer holds records that were not "
+                         "claimed: requests were deleted, or offsets reset");
         return;
     }
     log_error("intake", "callbacks_deleted", KV("topic", topic),
@@ -132,47 +120,186 @@ static void on_ready(void *arg)
     (void)arg; /* the driver takes in this very turn */
 }
 
-/* Rule S2: what Kafka's group has committed was claimed once; Postgres must
-   know of it. */
-static void start_part(struct part *p, int64_t offset)
+/* Where it was claimed up to is evidence for who recovers it: Kafka is told,
+   also by a process that alone knows it. */
+static void forgotten(struct part *p, int64_t offset)
 {
-    int64_t known = offset == KAFKA_BEGINNING ? 0 : offset;
-
-    p->at.offset = offset;
-    if (p->at.committed > known)
-        intake_stop_part(p, "Kafka knows of more claims than Postgres: it has "
-                            "lost commits");
-    else
-        p->started = true;
+    if (p->stopped)
+        return;
+    intake_stop_part(p, offset,
+                     "Kafka or this worker knows of more claims than Postgres: "
+                     "it has lost commits");
+    p->at.offset = p->known;
+    p->dirty = p->started && p->known > p->at.committed;
 }
 
-void intake_start(struct intake *in, size_t group, unsigned generation,
-                  const struct kafka_position *at, size_t n)
+/* Rule S2: what Kafka's group has committed was claimed once, and so was what
+   this process did; Postgres must know of it. True = begin to read. */
+static bool start_part(struct part *p, int64_t offset)
 {
-    struct group *g = &in->groups[group];
-    struct kafka_position *go;
+    bool same_place = p->stopped && MAX(offset, 0) == p->stopped_at;
+
+    if (MAX(offset, 0) < p->asked) {
+        forgotten(p, offset);
+        return false;
+    }
+    if ((p->started && !p->stopped) || same_place)
+        return false;
+    if (p->stopped)
+        log_warn("intake", "partition_goes_on", KV("topic", p->at.topic),
+                 KV_INT("partition", p->at.partition), KV_INT("from", offset));
+    p->at.offset = offset;
+    p->known = MAX(offset, 0);
+    p->started = true;
+    p->stopped = p->dirty = false;
+    return true;
+}
+
+/* Callbacks go on where the group was, or where this Postgres was when that is
+   earlier; without any place, from the beginning. */
+static bool start_callbacks(struct part *p, int64_t offset)
+{
+    int64_t committed =
+        p->at.committed >= 0 ? p->at.committed : KAFKA_BEGINNING;
+    bool forgot = offset >= 0 && offset < p->asked;
+
+    if (p->started && !forgot)
+        return false;
+    if (p->started) {
+        log_warn("intake", "callbacks_again", KV("topic", p->at.topic),
+                 KV_INT("partition", p->at.partition), KV_INT("from", offset));
+        p->at.offset = offset;
+    } else if (committed < 0 || offset < 0) {
+        p->at.offset = MAX(committed, offset);
+    } else {
+        p->at.offset = MIN(committed, offset);
+    }
+    p->known = MAX(offset, 0);
+    p->started = true;
+    return true;
+}
+
+static void note_ledger(struct intake *in, const char *ledger)
+{
+    if (*in->ledger && strcmp(in->ledger, ledger) != 0)
+        log_warn("intake", "ledger_changed", KV("was", in->ledger),
+                 KV("is", ledger));
+    text_copy(in->ledger, sizeof(in->ledger), ledger);
+}
+
+/* Another server, or a standby in its place: what it knows is checked below;
+   who reads the log learns why. */
+static void say_ledger(const struct group *g)
+{
+    for (size_t i = 0; i < g->parts_n; i++) {
+        const struct kafka_position *at = &g->parts[i].at;
+
+        if (*at->metadata && strcmp(at->metadata, g->intake->ledger) != 0) {
+            log_info("intake", "offsets_of_another_ledger",
+                     KV("topic", at->topic), KV("then", at->metadata),
+                     KV("now", g->intake->ledger));
+            return;
+        }
+    }
+}
+
+static void start_parts(struct group *g, const struct kafka_position *at,
+                        size_t n)
+{
+    struct kafka_position *go = must_alloc(MAX(g->parts_n, 1), sizeof(*go));
     size_t go_n = 0;
 
-    if (generation != g->generation || !g->asked)
-        return; /* an answer of before, or a second one */
-    g->asked = false;
-    go = must_alloc(g->parts_n, sizeof(*go));
     for (size_t i = 0; i < n; i++) {
         struct part *p = intake_find_part(g, at[i].partition);
 
         must(p);
-        start_part(p, at[i].offset);
-        if (p->started)
+        if (g->index == CALLBACKS ? start_callbacks(p, at[i].offset)
+                                  : start_part(p, at[i].offset))
             go[go_n++] = p->at;
     }
-    kafka_start(g->consumer, go, go_n);
+    if (go_n)
+        kafka_start(g->consumer, go, go_n);
     free(go);
+}
+
+static bool any_stopped(const struct group *g)
+{
+    for (size_t i = 0; i < g->parts_n; i++)
+        if (g->parts[i].stopped)
+            return true;
+    return false;
+}
+
+void intake_start(struct intake *in, size_t group, unsigned generation,
+                  const char *ledger, const struct kafka_position *at, size_t n)
+{
+    struct group *g = &in->groups[group];
+    bool doubted = g->doubted;
+
+    if (generation != g->generation || !g->asked)
+        return; /* an answer of before, or a second one */
+    g->asked = g->doubted = false;
+    note_ledger(in, ledger);
+    if (!doubted)
+        say_ledger(g);
+    start_parts(g, at, n);
+    if (doubted && in->busy && any_stopped(g))
+        in->spec.on_forgotten(in->spec.arg);
 }
 
 void intake_ask_again(struct intake *in)
 {
-    for (size_t i = 0; i < CALLBACKS; i++)
+    for (size_t i = 0; i < GROUPS_N; i++)
         if (in->groups[i].consumer && in->groups[i].asked)
+            ask(&in->groups[i]);
+}
+
+void intake_doubt(struct intake *in)
+{
+    for (size_t i = 0; i < GROUPS_N; i++) {
+        struct group *g = &in->groups[i];
+
+        if (!g->consumer || !g->parts_n)
+            continue;
+        g->doubted = true;
+        ask(g);
+    }
+}
+
+bool intake_sure(const struct intake *in)
+{
+    for (size_t i = 0; i < GROUPS_N; i++)
+        if (in->groups[i].doubted)
+            return false;
+    return true;
+}
+
+void intake_rewind(struct group *g)
+{
+    struct kafka_position *go = must_alloc(MAX(g->parts_n, 1), sizeof(*go));
+    size_t go_n = 0;
+
+    for (size_t i = 0; i < g->parts_n; i++) {
+        struct part *p = &g->parts[i];
+
+        if (!p->started || p->stopped || MAX(p->at.offset, 0) == p->known)
+            continue;
+        p->at.offset = p->known;
+        p->dirty = false;
+        go[go_n++] = p->at;
+    }
+    if (go_n)
+        kafka_start(g->consumer, go, go_n);
+    free(go);
+}
+
+/* Somebody may have recovered what is stopped. */
+static void look_at_stopped(struct intake *in)
+{
+    if (++in->ticks % TICKS_PER_LOOK || in->stopped)
+        return;
+    for (size_t i = 0; i < CALLBACKS; i++)
+        if (!in->groups[i].asked && any_stopped(&in->groups[i]))
             ask(&in->groups[i]);
 }
 
@@ -212,7 +339,7 @@ static void commit_group(struct group *g)
     if (n) {
         g->committing = true;
         WINDOW(offset_uncommitted);
-        kafka_commit(g->consumer, at, n, "", committed, g);
+        kafka_commit(g->consumer, at, n, g->intake->ledger, committed, g);
     }
     free(at);
 }
@@ -232,6 +359,7 @@ void intake_commit_tick(void *arg)
     struct intake *in = arg;
 
     intake_commit(in);
+    look_at_stopped(in);
     timer_set(in->loop, &in->commit, clock_now_us() + COMMIT_EVERY_US);
 }
 

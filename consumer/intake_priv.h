@@ -13,9 +13,14 @@
 
 /* One partition that this member reads. */
 struct part {
-    struct kafka_position at; /* offset = next to be claimed */
+    struct kafka_position at; /* offset = next to be taken */
+    /* What `intake` must say at least: Kafka's committed offset, and what was
+       claimed since. Of callbacks: what it was told. */
+    int64_t known;
+    int64_t asked; /* `known`, when it was asked for */
     bool started, stopped;
-    bool dirty; /* moved since its last commit */
+    int64_t stopped_at; /* where intake was then */
+    bool dirty;         /* moved since its last commit */
 };
 
 struct group {
@@ -28,6 +33,7 @@ struct group {
     size_t parts_n;
     size_t share; /* rows that it has to come, in parts of the weights' sum */
     bool asked;   /* positions are asked for and not given yet */
+    bool doubted; /* ... since Postgres was away: nothing is taken till then */
     bool committing;
 };
 
@@ -48,6 +54,9 @@ struct intake {
     struct kafka_taken **callbacks;
     const struct kafka_record **callback_records;
     size_t callbacks_n;
+    unsigned callbacks_of;            /* generation in which they were taken */
+    char ledger[KAFKA_METADATA_SIZE]; /* which Postgres it was, for commits */
+    int ticks; /* of the commit timer, towards another look at the stopped */
 };
 
 /* --- intake_group.c --- */
@@ -56,8 +65,11 @@ MUST_CHECK enum err_code intake_open_group(struct intake *in, size_t index,
                                            struct err *err);
 struct part *intake_find_part(struct group *g, int32_t partition);
 
-/** Reads it no more, with an alarm (rule S2). */
-void intake_stop_part(struct part *p, const char *why);
+/** Reads it no more, with an alarm (rule S2). @p offset is intake's. */
+void intake_stop_part(struct part *p, int64_t offset, const char *why);
+
+/** Reads again what was taken and not claimed. */
+void intake_rewind(struct group *g);
 
 /** Commits what has moved. */
 void intake_commit(struct intake *in);

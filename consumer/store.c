@@ -272,14 +272,18 @@ static void positions_read(void *arg, struct pg_result *const *results,
 {
     struct positions *p = arg;
 
-    must(err || n == 1);
-    for (size_t i = 0; !err && i < pg_rows(results[0]); i++) {
-        size_t at = (size_t)pg_get_int(results[0], i, 0) - 1;
+    must(err || n == 2);
+    for (size_t i = 0; !err && i < pg_rows(results[1]); i++) {
+        size_t at = (size_t)pg_get_int(results[1], i, 0) - 1;
 
         must(at < p->n);
-        p->rows[at].offset = pg_get_int(results[0], i, 1);
+        p->rows[at].offset = pg_get_int(results[1], i, 1);
     }
-    p->done(p->arg, err ? NULL : p->rows, err ? 0 : p->n, err);
+    if (err)
+        p->done(p->arg, NULL, NULL, 0, err);
+    else
+        p->done(p->arg, pg_get_text(results[0], 0, 0, NULL), p->rows, p->n,
+                NULL);
     store_op_free(&p->op);
 }
 
@@ -289,7 +293,7 @@ void store_positions(struct store *store,
 {
     struct positions *op =
         store_op_new(store, sizeof(*op) + n * sizeof(*positions));
-    struct pg_params *p = pg_params(store->pg);
+    struct pg_params *p;
 
     op->done = done;
     op->arg = arg;
@@ -297,10 +301,26 @@ void store_positions(struct store *store,
     memcpy(op->rows, positions, n * sizeof(*positions));
     for (size_t i = 0; i < n; i++)
         op->rows[i].offset = KAFKA_BEGINNING;
+    pg_send(store->pg, STORE_LEDGER, NULL);
+    p = pg_params(store->pg);
     STORE_PUT(p, PG_TEXT, n, pg_text(p, positions[i].topic));
     STORE_PUT(p, PG_INT4, n, pg_int4(p, positions[i].partition));
     pg_send(store->pg, STORE_POSITIONS, p);
     pg_sync(store->pg, positions_read, op);
+}
+
+void store_moved(struct store *store, const struct kafka_position *positions,
+                 size_t n, store_done_fn done, void *arg)
+{
+    struct pg_params *p;
+
+    store_send_lazy(store); /* forgotten: read again */
+    p = pg_params(store->pg);
+    STORE_PUT(p, PG_TEXT, n, pg_text(p, positions[i].topic));
+    STORE_PUT(p, PG_INT4, n, pg_int4(p, positions[i].partition));
+    STORE_PUT(p, PG_INT8, n, pg_int8(p, positions[i].offset));
+    pg_send(store->pg, STORE_INTAKE, p);
+    sync_plain(store, done, arg);
 }
 
 /* --- strays --- */

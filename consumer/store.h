@@ -158,7 +158,11 @@ void store_due(struct store *store, unsigned pools, size_t max, int64_t hold_us,
 
 /* --- intake positions --- */
 
-typedef void (*store_positions_fn)(void *arg,
+/**
+ * @param ledger  Which memory Postgres has: "system identifier/timeline". It
+ *                changes when another server or a promoted standby answers.
+ */
+typedef void (*store_positions_fn)(void *arg, const char *ledger,
                                    const struct kafka_position *positions,
                                    size_t n, const struct err *err);
 
@@ -166,6 +170,13 @@ typedef void (*store_positions_fn)(void *arg,
 void store_positions(struct store *store,
                      const struct kafka_position *positions, size_t n,
                      store_positions_fn done, void *arg);
+
+/**
+ * Moves `intake` to @p positions, never backwards, some time soon: for topics
+ * whose records are harmless to read again.
+ */
+void store_moved(struct store *store, const struct kafka_position *positions,
+                 size_t n, store_done_fn done, void *arg);
 
 /* --- strays --- */
 

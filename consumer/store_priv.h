@@ -21,6 +21,7 @@ enum store_statement {
     STORE_WAKE,
     STORE_TOLD,
     STORE_DUE,
+    STORE_LEDGER,
     STORE_POSITIONS,
     STORE_STRAY,
     STORE_STATEMENTS_N

@@ -210,6 +210,13 @@ static const char due_sql[] =
 
 /* --- the rest --- */
 
+/* Both may be called by everybody. The name of the present WAL file begins with
+   the timeline. */
+static const char ledger_sql[] =
+    "SELECT system_identifier || '/' || "
+    "('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int "
+    "FROM pg_control_system()";
+
 static const char positions_sql[] =
     "SELECT r.n, i.next_offset FROM unnest($1::text[], $2::int4[]) "
     "WITH ORDINALITY AS r(topic, partition, n) "
@@ -232,6 +239,7 @@ const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
     [STORE_WAKE] = {"wake", wake_sql},
     [STORE_TOLD] = {"told", told_sql},
     [STORE_DUE] = {"due", due_sql},
+    [STORE_LEDGER] = {"ledger", ledger_sql},
     [STORE_POSITIONS] = {"positions", positions_sql},
     [STORE_STRAY] = {"stray", stray_sql},
 };

@@ -28,6 +28,7 @@ struct world {
     unsigned generation;
     struct kafka_position positions[FAKE_PARTS];
     int next_key;
+    int forgotten; /* batches that had to be abandoned */
 };
 
 UNUSED static void on_assign(void *arg, size_t group, unsigned generation,
@@ -42,10 +43,18 @@ UNUSED static void on_assign(void *arg, size_t group, unsigned generation,
     memcpy(w->positions, positions, n * sizeof(*positions));
 }
 
+UNUSED static void on_forgotten(void *arg)
+{
+    struct world *w = arg;
+
+    w->forgotten++;
+    intake_abandon(w->intake);
+}
+
 UNUSED static int open_with(void **state, const char *pools, int64_t batch_max)
 {
     struct world *w = NEW(struct world);
-    struct intake_spec spec = {on_assign, w};
+    struct intake_spec spec = {on_assign, on_forgotten, w};
     struct err err;
 
     fakes_n = 0;
@@ -97,7 +106,7 @@ UNUSED static void answer(struct world *w, int64_t offset)
 {
     for (size_t i = 0; i < w->positions_n; i++)
         w->positions[i].offset = offset;
-    intake_start(w->intake, w->group, w->generation, w->positions,
+    intake_start(w->intake, w->group, w->generation, "1/1", w->positions,
                  w->positions_n);
 }
 
@@ -156,6 +165,12 @@ UNUSED static struct intake_batch *take(struct world *w, size_t credit)
     return intake_take(w->intake, credit, NOW_AT);
 }
 
+UNUSED static void done(struct world *w)
+{
+    intake_claimed(w->intake);
+    intake_done(w->intake);
+}
+
 /* One batch, finished at once; its rows of each pool are counted. */
 UNUSED static size_t take_all(struct world *w, size_t credit,
                               size_t ret_of[PRIORITIES_N])
@@ -168,7 +183,7 @@ UNUSED static size_t take_all(struct world *w, size_t credit,
     n = b->rows_n;
     for (size_t i = 0; i < n; i++)
         ret_of[b->rows[i].topic - TOPIC_HIGH]++;
-    intake_done(w->intake);
+    done(w);
     return n;
 }
 

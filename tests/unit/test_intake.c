@@ -59,7 +59,8 @@ static void test_nothing_before_postgres_has_spoken(void **state)
     fake_revoke(HIGH);
     fake_assign(HIGH, 2);
     assert_int_not_equal(w->generation, old);
-    intake_start(w->intake, w->group, old, w->positions, 2); /* too late */
+    intake_start(w->intake, w->group, old, "1/1", w->positions,
+                 2); /* too late */
     assert_false(HIGH->parts[0].started);
     answer(w, 4);
     assert_true(HIGH->parts[0].started && HIGH->parts[1].started);
@@ -67,7 +68,7 @@ static void test_nothing_before_postgres_has_spoken(void **state)
     assert_int_equal(b->rows_n, 6);
     assert_int_equal(b->rows[0].offset, 4);
     assert_int_equal(b->rows[5].offset, 9);
-    intake_done(w->intake);
+    done(w);
 }
 
 static void test_asks_again(void **state)
@@ -106,7 +107,7 @@ static void test_a_second_answer(void **state)
     answer(w, 0);
     b = take(w, 5);
     assert_int_equal(b->rows[0].offset, 5);
-    intake_done(w->intake);
+    done(w);
 }
 
 /* --- when it stops (rule S2) --- */
@@ -165,6 +166,74 @@ static void test_a_stopped_partition_commits_nothing(void **state)
     assert_int_equal(HIGH->parts[1].committed, 6);
 }
 
+/* Another Postgres answers, and knows less than this process claimed: Kafka is
+   told how far it was, for who recovers it. */
+static void test_postgres_forgets_at_run_time(void **state)
+{
+    struct world *w = *state;
+    int64_t stopped = metric_get(M_INTAKE_STOPPED);
+    size_t of[PRIORITIES_N] = {0};
+
+    add(w, HIGH, 0, 0, 20);
+    add(w, HIGH, 1, 0, 20);
+    start(w, HIGH, 2, 0);
+    assert_int_equal(take_all(w, 30, of), 30); /* 20 of 0, 10 of 1 */
+    assert_non_null(take(w, 5));
+    intake_doubt(w->intake);
+    assert_false(intake_sure(w->intake));
+    w->positions[0].offset = 20;
+    w->positions[1].offset = 7;
+    intake_start(w->intake, w->group, w->generation, "1/2", w->positions, 2);
+    assert_true(intake_sure(w->intake));
+    assert_int_equal(w->forgotten, 1);
+    assert_int_equal(metric_get(M_INTAKE_STOPPED), stopped + 1);
+    assert_null(take(w, 5)); /* 0 is at its end, 1 is stopped */
+    tick(w);
+    assert_int_equal(HIGH->flying_n, 2);
+    fake_commit_end(HIGH, true);
+    assert_int_equal(HIGH->parts[1].committed, 10);
+    w->asked = 0;
+    for (int i = 0; i < 12; i++)
+        tick(w);
+    assert_true(w->asked > 0); /* somebody may have recovered it */
+    answer(w, 20);
+    assert_int_equal(HIGH->parts[1].from, 20);
+    add(w, HIGH, 1, 20, 2);
+    assert_int_equal(take_all(w, 9, of), 2);
+    assert_int_equal(metric_get(M_INTAKE_STOPPED), stopped + 1);
+}
+
+/* The batch in hand goes on where nothing was lost. */
+static void test_postgres_was_only_away(void **state)
+{
+    struct world *w = *state;
+    size_t of[PRIORITIES_N] = {0};
+
+    add(w, HIGH, 0, 0, 20);
+    start(w, HIGH, 1, 0);
+    assert_int_equal(take_all(w, 5, of), 5);
+    assert_non_null(take(w, 5));
+    intake_doubt(w->intake);
+    answer(w, 10); /* its claim was committed, and the answer lost */
+    assert_int_equal(w->forgotten, 0);
+    done(w);
+    assert_int_equal(HIGH->parts[0].from, 0); /* reads on */
+    assert_int_equal(take_all(w, 100, of), 10);
+}
+
+static void test_nothing_is_taken_in_doubt(void **state)
+{
+    struct world *w = *state;
+    size_t of[PRIORITIES_N] = {0};
+
+    add(w, HIGH, 0, 0, 20);
+    start(w, HIGH, 1, 0);
+    intake_doubt(w->intake);
+    assert_null(take(w, 5));
+    answer(w, 0);
+    assert_int_equal(take_all(w, 5, of), 5);
+}
+
 static void test_requests_were_deleted_unclaimed(void **state)
 {
     struct world *w = *state;
@@ -182,13 +251,13 @@ static void test_requests_were_deleted_unclaimed(void **state)
     assert_null(position(b, TOPIC_HIGH, 0));
     assert_int_equal(position(b, TOPIC_HIGH, 1)->offset, 3);
     assert_int_equal(position(b, TOPIC_HIGH, 2)->offset, 2);
-    intake_done(w->intake);
+    done(w);
     assert_null(take(w, 100));
     add(w, HIGH, 0, 8, 1);
     add(w, HIGH, 2, 2, 1);
     b = take(w, 100);
     assert_int_equal(b->rows_n, 1); /* the others go on */
-    intake_done(w->intake);
+    done(w);
 }
 
 static void test_a_position_outside_the_log(void **state)
@@ -229,7 +298,7 @@ static void test_a_row(void **state)
     assert_int_equal(b->positions_n, 1);
     assert_int_equal(position(b, TOPIC_NORMAL, 2)->offset, 42);
     assert_null(take(w, 100)); /* one batch at a time */
-    intake_done(w->intake);
+    done(w);
 }
 
 static void test_the_same_id_twice(void **state)
@@ -253,7 +322,7 @@ static void test_the_same_id_twice(void **state)
     assert_int_equal(b->bad[0].record->offset, 3);
     assert_string_equal(b->bad[0].fault->code, "key_conflict");
     assert_int_equal(position(b, TOPIC_HIGH, 0)->offset, 5);
-    intake_done(w->intake);
+    done(w);
 }
 
 static void test_bad_records_are_set_aside(void **state)
@@ -276,7 +345,7 @@ static void test_bad_records_are_set_aside(void **state)
     assert_memory_equal(b->bad[0].record->value, "not JSON", 8);
     assert_string_equal(b->bad[2].fault->code, "bad_key");
     assert_int_equal(position(b, TOPIC_HIGH, 0)->offset, 4);
-    intake_done(w->intake);
+    done(w);
 }
 
 static void test_only_bad_records_are_a_batch_too(void **state)
@@ -291,7 +360,7 @@ static void test_only_bad_records_are_a_batch_too(void **state)
     assert_int_equal(b->rows_n, 0);
     assert_int_equal(b->bad_n, 1);
     assert_int_equal(position(b, TOPIC_LOW, 0)->offset, 1);
-    intake_done(w->intake);
+    done(w);
 }
 
 static void test_a_row_that_the_database_refuses(void **state)
@@ -310,7 +379,7 @@ static void test_a_row_that_the_database_refuses(void **state)
     assert_int_equal(b->bad_n, 1);
     assert_int_equal(b->bad[0].record->offset, 1);
     assert_string_equal(b->bad[0].fault->code, "refused_by_database");
-    intake_done(w->intake);
+    done(w);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -325,6 +394,9 @@ int main(void)
         TEST(test_a_second_answer),
         TEST(test_postgres_has_forgotten),
         TEST(test_a_stopped_partition_commits_nothing),
+        TEST(test_postgres_forgets_at_run_time),
+        TEST(test_postgres_was_only_away),
+        TEST(test_nothing_is_taken_in_doubt),
         TEST(test_requests_were_deleted_unclaimed),
         TEST(test_a_position_outside_the_log),
         TEST(test_a_row),

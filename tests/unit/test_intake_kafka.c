@@ -25,8 +25,8 @@ struct world {
     struct intake *intake;
     bool forgets; /* Postgres lost its table `intake` */
     int asked, durable;
-    int64_t postgres[PRIORITIES_N][MOCK_PARTS];  /* its table `intake` */
-    int64_t committed[PRIORITIES_N][MOCK_PARTS]; /* as told on assignment */
+    int64_t postgres[PRIORITIES_N + 1][MOCK_PARTS];  /* its table `intake` */
+    int64_t committed[PRIORITIES_N + 1][MOCK_PARTS]; /* as told on assignment */
 };
 
 static int set_up(void **state)
@@ -46,7 +46,7 @@ static int set_up(void **state)
     w->m->cfg.payments_ttl_ms = 900000;
     w->m->cfg.worker_pools = "high,normal,low";
     w->m->cfg.worker_batch_max = 50;
-    for (int g = 0; g < PRIORITIES_N; g++)
+    for (int g = 0; g <= PRIORITIES_N; g++)
         for (int p = 0; p < MOCK_PARTS; p++)
             w->postgres[g][p] = KAFKA_BEGINNING;
     must(!publish_new(w->m->loop, &w->m->cfg, &w->publish, &err));
@@ -111,17 +111,24 @@ static void on_assign(void *arg, size_t group, unsigned generation,
         at[i].offset =
             w->forgets ? KAFKA_BEGINNING : w->postgres[group][at[i].partition];
     }
-    intake_start(w->intake, group, generation, at, n);
+    intake_start(w->intake, group, generation, "1/1", at, n);
+}
+
+static void on_forgotten(void *arg)
+{
+    struct world *w = arg;
+
+    intake_abandon(w->intake);
 }
 
 static void open_intake(struct world *w)
 {
-    struct intake_spec spec = {on_assign, w};
+    struct intake_spec spec = {on_assign, on_forgotten, w};
     struct err err;
 
     w->asked = 0;
     must(!intake_new(w->m->loop, &w->m->cfg, &spec, &w->intake, &err));
-    MOCK_WAIT(w->m, w->asked == PRIORITIES_N);
+    MOCK_WAIT(w->m, w->asked == PRIORITIES_N + 1);
 }
 
 static void close_intake(struct world *w)
@@ -150,6 +157,7 @@ static int claim(struct world *w)
     for (size_t i = 0; i < b->positions_n; i++)
         assert_true(b->positions[i].offset > 0);
     n = (int)b->rows_n;
+    intake_claimed(w->intake);
     intake_done(w->intake);
     return n;
 }

@@ -149,7 +149,7 @@ static void test_commits_follow_the_claim(void **state)
     tick(w);
     assert_int_equal(HIGH->commits, 0); /* not claimed yet */
     assert_false(intake_quiet(w->intake));
-    intake_done(w->intake);
+    done(w);
     tick(w);
     assert_int_equal(HIGH->commits, 1);
     assert_int_equal(HIGH->flying_n, 1);
@@ -209,14 +209,14 @@ static void test_revoked_while_a_batch_is_out(void **state)
     fake_revoke(HIGH);
     assert_int_equal(b->rows_n, 5); /* it is claimed all the same */
     assert_int_equal(position(b, TOPIC_HIGH, 0)->offset, 5);
-    intake_done(w->intake);
+    done(w);
     tick(w);
     assert_int_equal(HIGH->commits, 0); /* no longer ours to commit */
     assert_null(take(w, 5));
     start(w, HIGH, 1, 5);
     b = take(w, 5);
     assert_int_equal(b->rows[0].offset, 5);
-    intake_done(w->intake);
+    done(w);
 }
 
 /* --- callbacks --- */
@@ -233,7 +233,8 @@ static void test_callbacks_go_on_where_the_group_was(void **state)
 
     CALLBACKS->parts[1].committed = 7;
     fake_assign(CALLBACKS, 2);
-    assert_int_equal(w->asked, 0); /* Postgres knows nothing of them */
+    answer(w, KAFKA_BEGINNING);
+    assert_int_equal(w->asked, 1);
     assert_int_equal(CALLBACKS->parts[0].from, KAFKA_BEGINNING);
     assert_int_equal(CALLBACKS->parts[1].from, 7);
 }
@@ -245,6 +246,7 @@ static void test_callbacks(void **state)
     size_t n;
 
     fake_assign(CALLBACKS, 2);
+    answer(w, KAFKA_BEGINNING);
     add_callbacks(0, 0, 150);
     records = intake_callbacks(w->intake, 40, &n);
     assert_int_equal(n, 40);
@@ -275,6 +277,7 @@ static void test_callbacks_do_not_wait_for_claims(void **state)
     add(w, HIGH, 0, 0, 1);
     assert_non_null(take(w, 1));
     fake_assign(CALLBACKS, 1);
+    answer(w, KAFKA_BEGINNING);
     add_callbacks(0, 0, 1);
     intake_callbacks(w->intake, 10, &n);
     assert_int_equal(n, 1);
@@ -282,7 +285,7 @@ static void test_callbacks_do_not_wait_for_claims(void **state)
     tick(w);
     assert_int_equal(CALLBACKS->commits, 1);
     fake_commit_end(CALLBACKS, true);
-    intake_done(w->intake);
+    done(w);
 }
 
 static void test_deleted_callbacks(void **state)
@@ -294,6 +297,7 @@ static void test_deleted_callbacks(void **state)
     CALLBACKS->parts[0].committed = 7;
     add_callbacks(0, 90, 2);
     fake_assign(CALLBACKS, 1);
+    answer(w, KAFKA_BEGINNING);
     CALLBACKS->spec.on_lost_offset(CALLBACKS->spec.arg, CALLBACKS->topic, 0);
     assert_int_equal(CALLBACKS->parts[0].from, KAFKA_BEGINNING);
     assert_int_equal(metric_get(M_INTAKE_STOPPED), stopped);
@@ -311,13 +315,14 @@ static void test_stop(void **state)
 
     start(w, HIGH, 1, 0);
     fake_assign(CALLBACKS, 1);
+    answer(w, KAFKA_BEGINNING);
     add(w, HIGH, 0, 0, 20);
     add_callbacks(0, 0, 5);
     assert_non_null(take(w, 5));
     intake_stop(w->intake);
     assert_int_equal(HIGH->commits, 0);
     assert_false(intake_quiet(w->intake));
-    intake_done(w->intake);
+    done(w);
     assert_null(take(w, 5));
     intake_callbacks(w->intake, 5, &n);
     assert_int_equal(n, 0);
@@ -342,6 +347,40 @@ static void test_stop_without_kafka(void **state)
     assert_true(intake_quiet(w->intake));
 }
 
+/* Postgres' place counts where it is the earlier one, and when it goes back. */
+static void test_callbacks_that_postgres_forgot(void **state)
+{
+    struct world *w = *state;
+    struct kafka_position at[2];
+    size_t n;
+
+    add_callbacks(0, 0, 20);
+    CALLBACKS->parts[0].committed = 9;
+    fake_assign(CALLBACKS, 1);
+    answer(w, 12); /* later than the group: Kafka had not heard of them */
+    assert_int_equal(CALLBACKS->parts[0].from, 9);
+    fake_revoke(CALLBACKS);
+    fake_assign(CALLBACKS, 1);
+    answer(w, 4);
+    assert_int_equal(CALLBACKS->parts[0].from, 4);
+    assert_int_equal(intake_callbacks_moved(w->intake, at, 2), 0);
+    intake_callbacks(w->intake, 10, &n);
+    intake_callbacks_done(w->intake);
+    assert_int_equal(intake_callbacks_moved(w->intake, at, 2), 1);
+    assert_int_equal(at[0].offset, 14);
+    intake_callbacks_told(w->intake);
+    assert_int_equal(intake_callbacks_moved(w->intake, at, 2), 0);
+    intake_callbacks(w->intake, 3, &n);
+    intake_doubt(w->intake);
+    answer(w, 6);
+    assert_int_equal(CALLBACKS->parts[0].from, 6);
+    intake_callbacks_done(w->intake); /* of before: moves nothing */
+    assert_int_equal(intake_callbacks_moved(w->intake, at, 2), 0);
+    intake_callbacks(w->intake, 100, &n);
+    assert_int_equal(n, 14);
+    intake_callbacks_done(w->intake);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -360,6 +399,7 @@ int main(void)
         TEST(test_a_failed_commit_is_repeated),
         TEST(test_revoked_while_a_batch_is_out),
         TEST(test_callbacks_go_on_where_the_group_was),
+        TEST(test_callbacks_that_postgres_forgot),
         TEST(test_callbacks),
         TEST(test_callbacks_do_not_wait_for_claims),
         TEST(test_deleted_callbacks),

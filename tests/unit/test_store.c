@@ -1225,13 +1225,16 @@ static void rows_that_are_not_there_are_not_found(void **state)
     assert_true(llabs(f->now_at - clock_wall_at()) < MINUTE_US);
 }
 
-static void on_positions(void *arg, const struct kafka_position *positions,
-                         size_t n, const struct err *err)
+static void on_positions(void *arg, const char *ledger,
+                         const struct kafka_position *positions, size_t n,
+                         const struct err *err)
 {
     struct fixture *f = arg;
 
     on_done(arg, err);
     assert_int_equal(n, 3);
+    assert_true(strtoll(ledger, NULL, 10) > 0);
+    assert_non_null(strstr(ledger, "/1"));
     assert_string_equal(positions[1].topic, "u");
     assert_int_equal(positions[0].offset, KAFKA_BEGINNING);
     assert_int_equal(positions[1].offset, 6);
