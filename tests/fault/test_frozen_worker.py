@@ -22,11 +22,10 @@ def frozen(fault_world):
     def freeze(settings=None, callback="lost"):
         world = fault_world({**LONG, **(settings or {})}, workers=2,
                             profile=crowd.TOKENS).start()
-        world.sim.profile({"answer_ms": 1500, "callback": {callback: 1}})
+        world.sim.profile({"answer_ms": 3000, "callback": {callback: 1}})
         first, second = world.workers
         mine = crowd.incarnation_of(world, first)
         clients = crowd.Crowd(world, crowd.orders(world, N))
-        clients.join()
         wait_for("its slots are full and more is claimed",
                  lambda: crowd.in_the_air(world, mine) > SLOTS + 5,
                  crowd.LIVENESS_S, crowd.POLL_S)
@@ -34,6 +33,7 @@ def frozen(fault_world):
         wait_for("the second one took over", lambda: second.metrics()
                  ["foleni_taken_over_total"] > 0 and
                  not crowd.in_the_air(world, mine), crowd.LIVENESS_S)
+        clients.join()
         return world, mine
     return freeze
 

@@ -12,7 +12,7 @@ N = 600
 
 def test_worker_ends_while_another_goes_on(fault_world):
     world = fault_world(workers=2, profile=crowd.TOKENS).start()
-    world.sim.profile({"answer_ms": 300})
+    world.sim.profile({"answer_ms": 2000})
     first, second = world.workers
     mine = crowd.incarnation_of(world, first)
     clients = crowd.Crowd(world, crowd.orders(world, N))
