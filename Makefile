@@ -128,6 +128,12 @@ torture: ## Rounds of load and faults (ROUNDS=5 SEED= FAULTS= ENV=)
 	@$(MAKE) --no-print-directory BUILD=$(TORTURE) EXTRA='$(EXTRA) -DFOLENI_WINDOWS' all
 	@FOLENI_BUILD=$(TORTURE) tests/torture/run
 
+.PHONY: torture-mutants
+torture-mutants: ## Builds with broken safety, which torture must catch
+	@$(MAKE) --no-print-directory BUILD=$(TORTURE) \
+	 EXTRA='$(EXTRA) -DFOLENI_WINDOWS' all
+	@tests/torture/run mutants
+
 .PHONY: asan
 asan: ## Programs and unit tests under ASan and UBSan, in build/asan
 	@$(MAKE) BUILD=build/asan OPT='$(SANITIZE)' EXTRA=-Werror all unit

@@ -38,6 +38,13 @@ WRONG_ANSWERS = (
     "empty_error")
 
 
+class Aim:
+    """What a directed run narrows the faults to; None = as the dice fall."""
+    windows = None      # ["name:what:chance"]
+    statements = None
+    committed = None
+
+
 class Fault:
     """One kind; `lasts` in seconds. Weight 1 is the usual one."""
     lasts = (0, 0)
@@ -149,6 +156,8 @@ class WindowWorker(Fault):
         what = self.dice.choice(("kill", "kill", "stop", "30"))
         chance = self.dice.choice((0.02, 0.2, 1))
         self.what = f"{name}:{what}:{chance}"
+        if Aim.windows:
+            self.what = self.dice.choice(Aim.windows)
         if self.victim:
             self.field.window(self.victim, self.what)
 
@@ -222,8 +231,11 @@ class PgLose(Linked):
     def strike(self):
         for link in self.hit:
             for _ in range(self.dice.randrange(1, 4)):
-                link.lose(self.dice.choice(STATEMENTS),
-                          self.dice.random() < 0.6)
+                statement = self.dice.choice(Aim.statements or STATEMENTS)
+                committed = self.dice.random() < 0.6
+                if Aim.committed is not None:
+                    committed = Aim.committed
+                link.lose(statement, committed)
 
 
 class PgRestart(Fault):

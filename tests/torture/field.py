@@ -29,7 +29,7 @@ QUICK = {
     "sim.callback_timeout_ms": 2000,
 }
 
-Death = namedtuple("Death", "at name incarnation had")
+Death = namedtuple("Death", "at name incarnation had killed")
 
 
 class Field(World):
@@ -139,7 +139,8 @@ class Field(World):
                 incarnation)}
         except Exception:
             incarnation, had = None, set()  # Postgres is away, too
-        self.deaths.append(Death(at, self.name(worker), incarnation, had))
+        self.deaths.append(Death(at, self.name(worker), incarnation, had,
+                                 not worker.running()))
 
     def kill(self, program, back_s):
         """kill -9; it is started again after so many seconds."""

@@ -34,11 +34,13 @@ def seconds(text):
 
 
 class Rules:
-    """`deaths`: when workers died or froze."""
+    """`deaths`: when workers died or froze. An answer is read after a freeze
+    as well, unless the call's time is over then (`freezes_lose`)."""
 
-    def __init__(self, witness, deaths):
+    def __init__(self, witness, deaths, freezes_lose=True):
         self.witness = witness
         self.deaths = deaths
+        self.freezes_lose = freezes_lose
 
     def always(self):
         return (*oracle.ALWAYS, self.one_prompt_per_phone, self.legal_moves,
@@ -85,19 +87,25 @@ class Rules:
     def _answer_may_be_lost(self, push):
         at = seconds(push.at)
         return any(-ANSWER_S < death.at - at < ANSWER_S
-                   for death in self.deaths)
+                   for death in self.deaths
+                   if death.killed or self.freezes_lose)
 
     def evidence_ignored(self, found):
         """`unresolved` only where nobody told us anything: no callback was
         accepted, and the answer with the id never came, or died with the
-        worker that had it."""
+        worker that had it. (With the id a query is asked; in these shrunk
+        windows it may come too late.)"""
         for ident, row in found.rows.items():
-            if row["status"] != "unresolved":
+            pushes = found.pushes.get(ident)
+            if row["status"] != "unresolved" or not pushes:
                 continue
-            for push in found.pushes.get(ident, []):
-                if push.acknowledged and push.callback != "garbage":
+            for push in pushes:
+                if push.acknowledged and push.callback != "garbage" and \
+                        (push is pushes[-1] or push.receipt):
                     yield f"{ident}: unresolved, and its callback was accepted"
-                elif push.answer == "ok" and push.accepted and \
-                        not self._answer_may_be_lost(push):
-                    yield (f"{ident}: unresolved, though the provider answered"
-                           " and no worker died or froze")
+            last = pushes[-1]
+            told = last.answer == "ok" and not row["checkout_id"] \
+                if last.accepted else last.proven_over("")
+            if told and not self._answer_may_be_lost(last):
+                yield (f"{ident}: unresolved, though the provider answered "
+                       f"({last.answer}) and the worker lived")

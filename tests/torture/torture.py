@@ -54,7 +54,9 @@ class Torture:
         self.field.sim.profile(faults.PROFILE)
         self.field.crowd = Crowd(self.field)
         self.witness = Witness(self.field)
-        self.rules = Rules(self.witness, self.field.deaths)
+        self.rules = Rules(
+            self.witness, self.field.deaths,
+            int(self.field.settings["gate.total_timeout_ms"]) < 10000)
         self.open = set()  # payments that were not judged at their end yet
 
     # --- a round ---
@@ -173,10 +175,25 @@ class Options:
         self.env = environ.get("ENV") or "single"
         self.rate = float(environ.get("RATE") or 70)
         self.keep = bool(environ.get("KEEP"))
-        self.settings = {}
+        self.forget = bool(environ.get("FORGET"))
+        self.settings = dict((p.split("=")[0], int(p.split("=")[1])) for p in
+                             environ.get("SETTINGS", "").split(",") if p)
+        self._aim(environ)
         self.commit = commit()
         if self.env not in ("single", "cluster"):
             raise SystemExit(f"torture: there is no ENV={self.env}")
+
+    @staticmethod
+    def _aim(environ):
+        """For directed runs, as those of mutants."""
+        def words(name):
+            return [w for w in environ.get(name, "").split(",") if w] or None
+        faults.Aim.windows = words("WINDOWS")
+        faults.Aim.statements = words("STATEMENTS")
+        if environ.get("COMMITTED"):
+            faults.Aim.committed = environ["COMMITTED"] == "1"
+        if environ.get("LOST"):
+            faults.PROFILE["callback"]["lost"] = float(environ["LOST"])
 
 
 def run(options):
@@ -197,7 +214,7 @@ def run(options):
         fault = str(found)
     finally:
         broken = fault is not None or sys.exc_info()[0] is not None
-        torture.end(keep=broken or options.keep)
+        torture.end(keep=(broken or options.keep) and not options.forget)
     print(torture.tally.table(), flush=True)
     if fault:
         print(f"\nCONTRADICTION in round {torture.tally.rounds}, "
