@@ -66,7 +66,8 @@ struct kafka_producer;
 /**
  * The delivery report of one record, on the loop. @p err is NULL when it is
  * durable; otherwise it may still have been persisted (ERR_UNSURE) or surely
- * was not (ERR_UNAVAILABLE: it never left this process).
+ * was not (ERR_UNAVAILABLE: it never left this process; ERR_INPUT: it is too
+ * large for the broker and always will be).
  */
 typedef void (*kafka_done_fn)(void *arg, const struct err *err);
 

@@ -144,10 +144,13 @@ static void report_failed(struct kafka_producer *p, const rd_kafka_message_t *m)
 {
     bool never =
         rd_kafka_message_status(m) == RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
+    enum err_code kind = never ? ERR_UNAVAILABLE : ERR_UNSURE;
     struct err err;
 
-    (void)err_set_from(&err, never ? ERR_UNAVAILABLE : ERR_UNSURE, ERR_KAFKA,
-                       m->err, "could not deliver to topic \"%s\": %s",
+    if (m->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+        kind = ERR_INPUT;
+    (void)err_set_from(&err, kind, ERR_KAFKA, m->err,
+                       "could not deliver to topic \"%s\": %s",
                        rd_kafka_topic_name(m->rkt), rd_kafka_err2str(m->err));
     pending_end(p, m->_private, &err);
 }

@@ -1,7 +1,7 @@
 /*
- * The API put together: rooms, listeners, callbacks, what the topics say,
- * admin, start and end. Payments and status requests have files of their own;
- * each handler is a straight way: read, look what is known, publish, answer.
+ * The API put together: rooms, listeners, what the topics say, admin, start and
+ * end. Payments, status requests and callbacks have files of their own; each
+ * handler is a straight way: read, look what is known, publish, answer.
  */
 #include "producer/producer.h"
 
@@ -19,80 +19,8 @@
 #define DOCUMENT_MAX 4096
 #define DRAIN_MS 10000
 #define FOLLOW_BUDGET 500 /* records per topic and turn */
-
-/* --- POST /callbacks/... --- */
-
-static void callback_published(void *arg, const struct err *err)
-{
-    struct parked *k = arg;
-
-    WINDOW(callback_unanswered);
-    metric_add(err ? M_CALLBACKS_REFUSED : M_CALLBACKS_KEPT, 1);
-    if (k->req && err)
-        callbacks_refused(k->req);
-    else if (k->req)
-        callbacks_accepted(k->req);
-    producer_unpark(k);
-}
-
-static void on_callback(void *arg, struct http_request *req)
-{
-    struct producer *p = arg;
-    struct callback_path path;
-    struct publish_callback cb;
-    struct parked *k;
-    struct err err;
-
-    if (!callbacks_path(p->cfg, req, &path))
-        return;
-    cb = (struct publish_callback){
-        .payment = path.payment,
-        .attempt = path.attempt,
-        .mac = path.mac,
-        .source = http_peer(req),
-    };
-    cb.body = http_body(req, &cb.len);
-    WINDOW(callback_unpublished);
-    k = producer_park(p, req);
-    if (publish_callback(p->publish, &cb, callback_published, k, &err)) {
-        metric_add(M_CALLBACKS_REFUSED, 1);
-        producer_unpark(k);
-        callbacks_refused(req);
-    }
-}
-
-/* --- POST /c2b/confirmation/... --- */
-
-static void c2b_published(void *arg, const struct err *err)
-{
-    struct parked *k = arg;
-
-    metric_add(err ? M_C2B_REFUSED : M_C2B_KEPT, 1);
-    if (k->req && err)
-        callbacks_refused(k->req);
-    else if (k->req)
-        callbacks_accepted(k->req);
-    producer_unpark(k);
-}
-
-static void on_c2b(void *arg, struct http_request *req)
-{
-    struct producer *p = arg;
-    struct publish_c2b notice;
-    struct parked *k;
-    struct err err;
-
-    if (!callbacks_c2b(p->cfg, req))
-        return;
-    notice = (struct publish_c2b){.source = http_peer(req)};
-    notice.body = http_body(req, &notice.len);
-    k = producer_park(p, req);
-    if (publish_c2b(p->publish, &notice, c2b_published, k, &err)) {
-        metric_add(M_C2B_REFUSED, 1);
-        producer_unpark(k);
-        callbacks_refused(req);
-    }
-}
+#define SPOOL_FILE_BYTES_MIN 65536
+#define SPOOL_FILE_BYTES_MAX 4194304
 
 /* --- what the topics say --- */
 
@@ -174,14 +102,18 @@ static size_t health(void *arg, struct health *rows, size_t max)
 {
     struct producer *p = arg;
 
-    must(max >= 2);
+    must(max >= 3);
     rows[0] =
         (struct health){.name = "kafka", .needed = true, .latency_us = -1};
     rows[0].ok = publish_up(p->publish, rows[0].note, sizeof(rows[0].note));
     rows[1] = (struct health){.name = "postgres",
                               .latency_us = look_latency_us(p->look)};
     rows[1].ok = look_up(p->look, rows[1].note, sizeof(rows[1].note));
-    return 2;
+    if (!p->spool)
+        return 2;
+    rows[2] = (struct health){.name = "spool", .latency_us = -1};
+    rows[2].ok = spool_ok(p->spool, rows[2].note, sizeof(rows[2].note));
+    return 3;
 }
 
 /* --- life --- */
@@ -189,8 +121,8 @@ static size_t health(void *arg, struct health *rows, size_t max)
 static const struct http_route public_routes[] = {
     {HTTP_POST, "/v1/payments", producer_on_payment},
     {HTTP_GET, "/v1/payments/{}", producer_on_status},
-    {HTTP_POST, "/callbacks/{}/{}/{}", on_callback},
-    {HTTP_POST, "/c2b/confirmation/{}", on_c2b},
+    {HTTP_POST, "/callbacks/{}/{}/{}", producer_on_callback},
+    {HTTP_POST, "/c2b/confirmation/{}", producer_on_c2b},
 };
 
 static const struct http_route admin_routes[] = {
@@ -251,6 +183,8 @@ static void on_stop(void *arg)
 
     http_server_close(p->public);
     status_wake(p->status);
+    if (p->spool)
+        spool_stop(p->spool);
 }
 
 /* Stopping is over when nobody waits for an answer any more: the last one is
@@ -263,6 +197,41 @@ static bool turn(void *arg)
         http_server_quiet(p->public))
         app_drained(p->app);
     return false;
+}
+
+static enum err_code spool_publish(void *arg, const struct kafka_record *record,
+                                   kafka_done_fn done, void *done_arg,
+                                   struct err *err)
+{
+    struct producer *p = arg;
+
+    return publish_callback(p->publish, record, done, done_arg, err);
+}
+
+static bool kafka_is_up(void *arg)
+{
+    struct producer *p = arg;
+    char note[1];
+
+    return publish_up(p->publish, note, sizeof(note));
+}
+
+static enum err_code open_spool(struct producer *p, struct err *err)
+{
+    int64_t bytes_max = p->cfg->spool_kbytes_max * 1024;
+    struct spool_spec spec = {
+        .directory = p->cfg->spool_directory,
+        .bytes_max = bytes_max,
+        .file_bytes = MAX(MIN(bytes_max / 64, SPOOL_FILE_BYTES_MAX),
+                          SPOOL_FILE_BYTES_MIN),
+        .publish = spool_publish,
+        .up = kafka_is_up,
+        .arg = p,
+    };
+
+    if (!*spec.directory)
+        return ERR_NONE;
+    return spool_new(p->app->loop, &spec, &p->spool, err);
 }
 
 enum err_code producer_new(struct app *app, struct producer **ret,
@@ -280,8 +249,9 @@ enum err_code producer_new(struct app *app, struct producer **ret,
         kafka_topic(p->cfg, (enum topic)t, p->topics[t]);
     p->status = status_new(app->loop, p->cfg);
     p->look = look_new(app->loop, p->cfg);
-    if (publish_new(app->loop, p->cfg, &p->publish, err) || follow(p, err) ||
-        open_listeners(p, err))
+    producer_callbacks_init(p);
+    if (publish_new(app->loop, p->cfg, &p->publish, err) ||
+        open_spool(p, err) || follow(p, err) || open_listeners(p, err))
         return err->code;
     loop_add_room(app->loop, turn, p);
     *ret = TAKE(p);
@@ -292,12 +262,15 @@ void producer_free(struct producer *p)
 {
     if (!p)
         return;
+    /* Both answer what is still open, so the listener goes last. */
+    publish_free(p->publish);
+    spool_free(p->spool);
     http_server_free(p->public);
     kafka_follower_free(p->requests);
     kafka_follower_free(p->events);
-    publish_free(p->publish);
     look_free(p->look);
     status_free(p->status);
+    producer_callbacks_done(p);
     buf_done(&p->document);
     free(p);
 }

@@ -12,6 +12,7 @@
 #include "producer/look.h"
 #include "producer/producer.h"
 #include "producer/publish.h"
+#include "producer/spool.h"
 #include "producer/status.h"
 
 #define PRODUCER_BUCKETS 1024 /* of requests under way */
@@ -22,11 +23,14 @@ struct producer {
     struct publish *publish;
     struct status *status;
     struct look *look;
+    struct spool *spool; /* NULL = none is configured */
     struct kafka_follower *requests, *events;
     struct http_server *public;
     struct buf document;
     struct list
         under_way[PRODUCER_BUCKETS]; /* payments on their way into Kafka */
+    struct list keeping; /* callbacks for which Kafka has time left */
+    struct loop_timer keep_timer;
     size_t parked;
     char topics[TOPICS_N][KAFKA_TOPIC_SIZE];
 };
@@ -82,5 +86,11 @@ void producer_put_document(struct producer *p, const struct request *req,
 
 void producer_on_payment(void *arg, struct http_request *req);
 void producer_on_status(void *arg, struct http_request *req);
+void producer_on_callback(void *arg, struct http_request *req);
+void producer_on_c2b(void *arg, struct http_request *req);
+
+/** What the handlers of callbacks need before the first and after the last. */
+void producer_callbacks_init(struct producer *p);
+void producer_callbacks_done(struct producer *p);
 
 #endif

@@ -16,7 +16,6 @@
 
 #define VALUE_MAX 8192
 #define FREE_WAIT_MS 3000
-#define C2B_KEY_SIZE (2 * SHA256_SIZE + 1)
 #define NUMBER_SIZE 24 /* digits of an int64_t, sign, terminator */
 
 struct publish {
@@ -102,35 +101,39 @@ enum err_code publish_request(struct publish *p, const struct client *client,
     return kafka_produce(p->producer, &record, done, arg, err);
 }
 
-enum err_code publish_callback(struct publish *p,
-                               const struct publish_callback *cb,
-                               kafka_done_fn done, void *arg, struct err *err)
-{
-    char id[UUID_TEXT_SIZE], attempt[NUMBER_SIZE], time[NUMBER_SIZE];
-    struct kafka_header headers[5];
-    struct kafka_record record = {
-        .topic = p->topics[TOPIC_CALLBACKS],
-        .key = id,
-        .key_len = UUID_TEXT_SIZE - 1,
-        .value = cb->body,
-        .value_len = cb->len,
-        .headers = headers,
-        .headers_n = ARRAY_LEN(headers),
-    };
+/* --- callbacks --- */
 
-    uuid_format(&cb->payment, id);
-    number(attempt, cb->attempt);
-    number(time, clock_wall_at() / US_PER_MS);
-    headers[0] = header(HDR_PAYMENT, id);
-    headers[1] = header(HDR_ATTEMPT, attempt);
-    headers[2] = header(HDR_MAC, cb->mac);
-    headers[3] = header(HDR_TIME, time);
-    headers[4] = header(HDR_SOURCE, cb->source);
-    return kafka_produce(p->producer, &record, done, arg, err);
+static void make_record(struct publish_record *r, const char *body, size_t len,
+                        size_t headers_n)
+{
+    number(r->time, clock_wall_at() / US_PER_MS);
+    r->record = (struct kafka_record){
+        .key = r->key,
+        .key_len = strlen(r->key),
+        .value = body,
+        .value_len = len,
+        .headers = r->headers,
+        .headers_n = headers_n,
+    };
+}
+
+void publish_make_callback(const struct publish_callback *cb,
+                           struct publish_record *ret)
+{
+    uuid_format(&cb->payment, ret->key);
+    number(ret->attempt, cb->attempt);
+    text_copy(ret->mac, sizeof(ret->mac), cb->mac);
+    make_record(ret, cb->body, cb->len, 5);
+    ret->headers[0] = header(HDR_PAYMENT, ret->key);
+    ret->headers[1] = header(HDR_ATTEMPT, ret->attempt);
+    ret->headers[2] = header(HDR_MAC, ret->mac);
+    ret->headers[3] = header(HDR_TIME, ret->time);
+    ret->headers[4] = header(HDR_SOURCE, cb->source);
 }
 
 /* Notices of one payment go to one partition, whoever repeats them. */
-static void c2b_key(const struct publish_c2b *notice, char out[C2B_KEY_SIZE])
+static void c2b_key(const struct publish_c2b *notice,
+                    char out[PUBLISH_KEY_SIZE])
 {
     uint8_t hash[SHA256_SIZE];
     struct c2b c2b;
@@ -138,39 +141,34 @@ static void c2b_key(const struct publish_c2b *notice, char out[C2B_KEY_SIZE])
     struct buf hex;
 
     if (!wire_read_c2b(notice->body, notice->len, &c2b, &err)) {
-        text_copy(out, C2B_KEY_SIZE, c2b.receipt);
+        text_copy(out, PUBLISH_KEY_SIZE, c2b.receipt);
         return;
     }
     sign_sha256(notice->body, notice->len, hash);
-    buf_init(&hex, C2B_KEY_SIZE);
+    buf_over(&hex, out, PUBLISH_KEY_SIZE);
     buf_addhex(&hex, hash, sizeof(hash));
-    text_copy(out, C2B_KEY_SIZE, hex.data);
-    buf_done(&hex);
 }
 
-enum err_code publish_c2b(struct publish *p, const struct publish_c2b *notice,
-                          kafka_done_fn done, void *arg, struct err *err)
+void publish_make_c2b(const struct publish *p, const struct publish_c2b *notice,
+                      struct publish_record *ret)
 {
-    char key[C2B_KEY_SIZE], time[NUMBER_SIZE], mac[CALLBACK_MAC_SIZE];
-    struct kafka_header headers[4];
-    struct kafka_record record = {
-        .topic = p->topics[TOPIC_CALLBACKS],
-        .key = key,
-        .value = notice->body,
-        .value_len = notice->len,
-        .headers = headers,
-        .headers_n = ARRAY_LEN(headers),
-    };
+    c2b_key(notice, ret->key);
+    sign_c2b(p->cfg->callbacks_mac_key, notice->body, notice->len, ret->mac);
+    make_record(ret, notice->body, notice->len, 4);
+    ret->headers[0] = header(HDR_KIND, KIND_C2B);
+    ret->headers[1] = header(HDR_MAC, ret->mac);
+    ret->headers[2] = header(HDR_TIME, ret->time);
+    ret->headers[3] = header(HDR_SOURCE, notice->source);
+}
 
-    c2b_key(notice, key);
-    record.key_len = strlen(key);
-    number(time, clock_wall_at() / US_PER_MS);
-    sign_c2b(p->cfg->callbacks_mac_key, notice->body, notice->len, mac);
-    headers[0] = header(HDR_KIND, KIND_C2B);
-    headers[1] = header(HDR_MAC, mac);
-    headers[2] = header(HDR_TIME, time);
-    headers[3] = header(HDR_SOURCE, notice->source);
-    return kafka_produce(p->producer, &record, done, arg, err);
+enum err_code publish_callback(struct publish *p,
+                               const struct kafka_record *record,
+                               kafka_done_fn done, void *arg, struct err *err)
+{
+    struct kafka_record r = *record;
+
+    r.topic = p->topics[TOPIC_CALLBACKS];
+    return kafka_produce(p->producer, &r, done, arg, err);
 }
 
 size_t publish_queued(const struct publish *p)

@@ -8,6 +8,9 @@
 #include "common/config.h"
 #include "common/kafka.h"
 #include "common/payment.h"
+#include "common/sign.h"
+
+#define PUBLISH_KEY_SIZE (2 * SHA256_SIZE + 1) /* a hash in hex, or shorter */
 
 struct publish;
 
@@ -30,6 +33,14 @@ MUST_CHECK enum err_code publish_request(struct publish *p,
                                          const char *key, kafka_done_fn done,
                                          void *arg, struct err *err);
 
+/** A record for payments.callbacks with all that it points to, body apart. */
+struct publish_record {
+    struct kafka_record record;
+    struct kafka_header headers[5];
+    char key[PUBLISH_KEY_SIZE], time[24], attempt[24];
+    char mac[CALLBACK_MAC_SIZE];
+};
+
 /** Where a callback came in; the MAC has been checked. */
 struct publish_callback {
     struct uuid payment;
@@ -39,11 +50,10 @@ struct publish_callback {
     size_t len;
 };
 
-/** Publishes a callback byte for byte, keyed by payment; as above. */
-MUST_CHECK enum err_code publish_callback(struct publish *p,
-                                          const struct publish_callback *cb,
-                                          kafka_done_fn done, void *arg,
-                                          struct err *err);
+/** Makes the record of a callback, byte for byte and keyed by payment. It
+ *  borrows source and body. */
+void publish_make_callback(const struct publish_callback *cb,
+                           struct publish_record *ret);
 
 /** A C2B confirmation; the secret in its path has been checked. */
 struct publish_c2b {
@@ -52,12 +62,15 @@ struct publish_c2b {
     size_t len;
 };
 
-/** Publishes a C2B confirmation byte for byte, keyed by its receipt, or by its
- *  hash when it names none; as above. */
-MUST_CHECK enum err_code publish_c2b(struct publish *p,
-                                     const struct publish_c2b *notice,
-                                     kafka_done_fn done, void *arg,
-                                     struct err *err);
+/** As above, keyed by its receipt, or by its hash when it names none. */
+void publish_make_c2b(const struct publish *p, const struct publish_c2b *notice,
+                      struct publish_record *ret);
+
+/** Publishes such a record, or one read back from the spool; as above. */
+MUST_CHECK enum err_code publish_callback(struct publish *p,
+                                          const struct kafka_record *record,
+                                          kafka_done_fn done, void *arg,
+                                          struct err *err);
 
 /** Records without their report. */
 size_t publish_queued(const struct publish *p);

@@ -122,6 +122,7 @@ class World:
             "api.admin_listen": "127.0.0.1:0",
             "callbacks.mac_key_file": secrets / "mac-key",
             "c2b.secret_file": secrets / "c2b-secret",
+            "spool.directory": self.directory / "spool",
             "worker.admin_listen": "127.0.0.1:0",
             "recorder.directory": self.directory / "recorder",
             "sim.listen": "127.0.0.1:0",

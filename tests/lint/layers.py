@@ -14,7 +14,7 @@ LAYERS = {
     "common": [
         ["base"],
         ["must", "err", "list", "near", "windows"],
-        ["heap", "buf"],
+        ["heap", "buf", "crc"],
         ["clock", "id"],
         ["payment"],
         ["metrics"],
@@ -28,7 +28,7 @@ LAYERS = {
     ],
     "producer": [
         ["limit", "cache"],
-        ["accept", "publish", "callbacks", "status", "look"],
+        ["accept", "publish", "callbacks", "spool", "status", "look"],
         ["producer"],
         ["main"],
     ],

@@ -2,10 +2,13 @@
 or refused without a trace."""
 
 import hashlib
+import json
 
 import pytest
 
-from tests.harness import wire
+from tests.harness import oracle, wire
+from tests.harness.broker import KafkaBroker
+from tests.harness.place import wait_for
 from tests.harness.topics import header
 
 C2B = "foleni_c2b_notices_total"
@@ -68,3 +71,141 @@ def test_c2b_notice_that_is_too_large(world):
     answer = post(world, wire.c2b_path(), body)
     assert (answer.status, answer.body["code"]) == (413, "body_too_large")
     assert records_of(world, body) == []
+
+
+# --- the spool: Kafka is away ---
+
+SPOOLED = "foleni_callbacks_spooled_total"
+
+
+@pytest.fixture
+def own_kafka(run_directory):
+    """One that a test may stop: the others' stays."""
+    broker = KafkaBroker(run_directory / "callbacks-kafka")
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+def order(world, **more):
+    return {"msisdn": world.new_phone(), "amount": 100, "reference": "ORDER1",
+            "shortcode": "174379", **more}
+
+
+def prompted(world, n):
+    """n payments that wait for their callbacks, which the simulator sends
+    late; queries tell nothing meanwhile."""
+    shop = world.upstream()
+    world.sim.profile({"decide_ms": 4000})
+    orders = [order(world) for _ in range(n)]
+    for asked in orders:
+        assert shop.submit(asked).status == 202
+    wait_for("all are pushed", lambda: len(world.sim.pushes()) >= n)
+    return orders
+
+
+def kafka_away(world):
+    return not world.api.health()["dependencies"]["kafka"]["ok"]
+
+
+def spool_files(world):
+    return sorted((world.directory / "spool").iterdir())
+
+
+def acknowledged(world):
+    return world.sim.metrics()['daraja_sim_callbacks_total{end="acked"}']
+
+
+def test_callbacks_while_kafka_is_away(own_kafka, make_world):
+    """Answered 200, kept through a kill -9, applied once Kafka is back."""
+    world = make_world(broker=own_kafka, settings={
+        "payments.query_first_ms": 60000, "payments.query_max_ms": 60000,
+        "payments.prompt_timeout_ms": 90000,
+        "payments.unresolved_after_ms": 120000}).start()
+    n = 30
+    prompted(world, n)
+    own_kafka.kill9()
+    wait_for("the API says so", lambda: kafka_away(world))
+    wait_for("every callback was answered 200",
+             lambda: acknowledged(world) == n)
+    notice = wire.c2b_body("SPOOLED001")
+    assert post(world, wire.c2b_path(), notice).status == 200
+    assert world.api.metrics()[SPOOLED] == n + 1
+    assert spool_files(world)
+    world.api.kill9()
+    world.start_api()
+    own_kafka.start()
+    world.api.wait_ready()
+    world.wait_settled(90)
+    found = oracle.check(world)
+    assert found.count("succeeded") == n
+    causes = world.query("SELECT DISTINCT evidence FROM payments")
+    assert [c["evidence"] for c in causes] == [6], "by callbacks, not queries"
+    wait_for("the spool is empty", lambda: not spool_files(world))
+    assert len(records_of(world, notice)) == 1
+
+
+def test_callbacks_while_kafka_is_frozen(own_kafka, make_world):
+    """A broker that takes bytes and confirms nothing: the spool is the
+    second to be asked, and both having it changes nothing."""
+    world = make_world(broker=own_kafka, settings={"spool.after_ms": 100})
+    world.start()
+    n = 10
+    prompted(world, n)
+    own_kafka.freeze()
+    try:
+        wait_for("every callback was answered 200",
+                 lambda: acknowledged(world) == n)
+        assert world.api.metrics()[SPOOLED] == n
+    finally:
+        own_kafka.thaw()
+    world.wait_settled(90)
+    found = oracle.check(world)
+    assert found.count("succeeded") == n
+    wait_for("the spool is empty", lambda: not spool_files(world))
+
+
+def test_callbacks_of_a_full_spool(own_kafka, make_world):
+    """Beyond its bound they get 503, and the alarm came before."""
+    world = make_world(broker=own_kafka,
+                       settings={"spool.kbytes_max": 64}).start()
+    own_kafka.kill9()
+    wait_for("the API says so", lambda: kafka_away(world))
+    statuses = [post(world, wire.c2b_path(),
+                     wire.c2b_body(f"FULL{i:06}", LastName="x" * 4000)).status
+                for i in range(20)]
+    full = statuses.index(503)
+    assert statuses == [200] * full + [503] * (20 - full) and full > 10
+    metrics = world.api.metrics()
+    assert metrics['foleni_alarms_total{kind="spool_filling"}'] == 1
+    assert metrics['foleni_spool_records_total{end="full"}'] == 20 - full
+    assert metrics[f'{C2B}{{end="not_durable"}}'] == 20 - full
+    assert not world.api.health()["dependencies"]["spool"]["ok"]
+    own_kafka.start()
+    wait_for("the spool is empty", lambda: not spool_files(world), 60)
+    names = {json.loads(r.value())["TransID"]
+             for r in world.topics.read("payments.callbacks")}
+    assert names == {f"FULL{i:06}" for i in range(full)}
+
+
+def test_torn_spool_file_is_set_aside(own_kafka, make_world):
+    """What can be read of it goes to Kafka, the file stays for people."""
+    world = make_world(broker=own_kafka).start()
+    own_kafka.kill9()
+    wait_for("the API says so", lambda: kafka_away(world))
+    for i in range(3):
+        assert post(world, wire.c2b_path(),
+                    wire.c2b_body(f"TORN{i:06}")).status == 200
+    world.api.kill9()
+    path, = spool_files(world)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"TORN000001")] ^= 1
+    path.write_bytes(bytes(data[:-10]))
+    world.start_api()
+    own_kafka.start()
+    world.api.wait_metric("foleni_spool_files_bad_total", 1, 60)
+    assert [p.name for p in spool_files(world)] == [path.name + ".bad"]
+    assert b"file_set_aside" in world.api.said()
+    names = [json.loads(r.value())["TransID"]
+             for r in world.topics.read("payments.callbacks")]
+    assert names == ["TORN000000"]
