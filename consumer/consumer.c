@@ -396,6 +396,7 @@ static enum err_code open_rooms(struct consumer *c, struct err *err)
     c->pulse = pulse_new(loop, c->cfg, &pulse);
     c->gate = gate_new(loop, c->cfg, &gate);
     c->fetcher = kafka_fetcher_new(loop, c->cfg);
+    notices_init(c);
     if (tell_new(loop, c->cfg, &c->tell, err))
         return err->code;
     return intake_new(loop, c->cfg, &intake, &c->intake, err);
@@ -455,6 +456,7 @@ void consumer_free(struct consumer *c)
     intake_free(c->intake);
     tell_free(c->tell, TELL_WAIT_MS);
     kafka_fetcher_free(c->fetcher);
+    notices_done(c);
     pulse_free(c->pulse);
     store_free(c->store);
     timer_cancel(c->app->loop, &c->due);

@@ -23,7 +23,6 @@
 
 #define CLAIM_AGAIN_US (100 * US_PER_MS)
 #define CLAIM_TRIES_WARN 20
-#define CALLBACKS_MAX 500
 #define BURIALS_MAX 64 /* at once; the due-scan comes back to the others */
 
 /* Something was refused: a pause, and the log hears of it when it goes on. */
@@ -371,8 +370,10 @@ static void apply_callback(struct consumer *c,
     struct task *t;
     struct err err;
 
-    if (wire_is_c2b(record))
-        return; /* money that came otherwise: nothing reads it yet */
+    if (wire_is_c2b(record)) {
+        notice_take(c, record);
+        return;
+    }
     if (wire_read_callback_address(record, c->cfg->callbacks_mac_key, &at,
                                    &err)) {
         metric_add(M_CALLBACK_BAD_MAC, 1);
@@ -406,7 +407,7 @@ void callbacks_run(struct consumer *c)
     const struct kafka_record **records;
     size_t n;
 
-    if (c->callbacks_open)
+    if (c->callbacks_open || notices_pending(c))
         return;
     if (c->callbacks_out)
         intake_callbacks_done(c->intake);

@@ -7,10 +7,16 @@
  * is given back as not sent, since a push follows a commit that was heard of.
  * Otherwise the flow decides anew on what is there.
  *
+ * A receipt that is about to be bound is looked for as well: who has it on
+ * weaker evidence loses it first (rule S15), and then all is read once more.
+ *
  * Callbacks that belong to no row are kept here too, byte for byte.
  */
 #include "common/log.h"
+#include "common/must.h"
 #include "consumer/consumer_priv.h"
+
+#include <stdlib.h>
 
 /* Whether the row is what this task wrote without hearing of it. */
 static bool landed(const struct task *t, const struct payment *row)
@@ -58,6 +64,79 @@ static void give_back(struct task *t)
     t->event.attempt = t->out.next.attempt;
 }
 
+/* --- receipts --- */
+
+/* Another look could find a holder each time only if the flow let it keep what
+   it has to lose; then a person has to see to both. */
+#define HOLDERS_MAX 5
+
+/* Of what says that the receipt is this payment's; NONE = nothing says so. */
+static enum evidence strength(const struct task *t)
+{
+    const struct flow_event *e = &t->event;
+
+    if (e->kind == FLOW_CALLBACK && e->verdict.kind == VERDICT_PAID)
+        return EVIDENCE_CALLBACK;
+    return e->kind == FLOW_MONEY ? e->evidence : EVIDENCE_NONE;
+}
+
+static bool brings_receipt(const struct task *t)
+{
+    return *t->event.money.receipt && strength(t) != EVIDENCE_NONE &&
+           t->tries < HOLDERS_MAX;
+}
+
+static void holder_found(void *tag, const struct uuid *holder)
+{
+    struct task *t = tag;
+
+    t->holds = holder ? HOLDER_FOUND : HOLDER_UNSURE;
+    if (holder)
+        t->holder = *holder;
+}
+
+static void ask_holders(struct consumer *c)
+{
+    size_t n = 0, max = (size_t)c->cfg->worker_batch_max;
+    struct holder_row *rows = must_alloc(max, sizeof(*rows));
+
+    for (struct list *l = c->looking.next; l != &c->looking; l = l->next) {
+        struct task *t = container_of(l, struct task, node);
+
+        t->holds = HOLDER_NONE;
+        if (brings_receipt(t))
+            rows[n++] = (struct holder_row){
+                .payment = t->seen.req.id,
+                .receipt = t->event.money.receipt,
+                .evidence = strength(t),
+                .tag = t,
+            };
+    }
+    if (n)
+        store_holders(c->store, rows, n, holder_found);
+    free(rows);
+}
+
+/* The task waits, in no list, for the other one's end. */
+static void take_receipt(struct task *t)
+{
+    struct task *x =
+        task_new(t->consumer, NULL, &t->holder, FLOW_RECEIPT_TAKEN);
+
+    list_remove(&t->node);
+    t->tries++;
+    log_warn("worker", "receipt_is_anothers", KV_ID("payment", &t->holder),
+             KV_ID("by", &t->seen.req.id),
+             KV("receipt", t->event.money.receipt));
+    x->before = t;
+    x->event.evidence = strength(t);
+    text_copy(x->event.money.receipt, sizeof(x->event.money.receipt),
+              t->event.money.receipt);
+    task_event(x);
+}
+
+/* --- rows --- */
+
 static void row_found(struct task *t, const struct payment *row)
 {
     list_remove(&t->node);
@@ -68,7 +147,7 @@ static void row_found(struct task *t, const struct payment *row)
         task_act(t, 0);
         return;
     }
-    if (task_momentary(t)) {
+    if (task_momentary(t) || (t->fence && row->version != t->fence)) {
         task_end(t);
         return;
     }
@@ -132,7 +211,11 @@ static void look_done(void *arg, const struct payment *rows, size_t n,
 
         while (i < n && !uuid_equal(&rows[i].req.id, &t->seen.req.id))
             i++;
-        if (i < n)
+        if (t->holds == HOLDER_FOUND)
+            take_receipt(t);
+        else if (t->holds == HOLDER_UNSURE)
+            list_append(&c->to_look, &t->node);
+        else if (i < n)
             row_found(t, &rows[i]);
         else
             row_missing(t);
@@ -149,6 +232,7 @@ static void look(struct consumer *c)
         list_append(&c->looking, l);
     }
     c->look_busy = true;
+    ask_holders(c);
     store_look(c->store, c->look_ids, n, look_done, c);
 }
 

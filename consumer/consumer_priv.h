@@ -17,10 +17,14 @@
 #include "consumer/flow.h"
 #include "consumer/gate.h"
 #include "consumer/intake.h"
+#include "consumer/notice.h"
 #include "consumer/pulse.h"
 #include "consumer/recorder.h"
 #include "consumer/store.h"
 #include "consumer/tell.h"
+
+/* Records of payments.callbacks in one batch. */
+#define CALLBACKS_MAX 500
 
 /* Rounds of steps that may be in flight at once. */
 #define ROUNDS_N 2
@@ -40,6 +44,13 @@ struct task {
     bool promised;       /* counted in `promised`: may become a push */
     const struct kafka_record *record; /* of a callback: its bytes  */
     const char *stray; /* why these bytes are kept raw, or NULL     */
+    int64_t notice;    /* of a finding: to be told its end, 0       */
+    int fence;         /* the one version it holds for, 0 = any     */
+    /* S15: before a receipt is bound, whoever has it on weaker evidence loses
+       it, by a task of its own */
+    enum { HOLDER_NONE, HOLDER_UNSURE, HOLDER_FOUND } holds;
+    struct uuid holder;
+    struct task *before; /* which waits for this one's end, or NULL */
 };
 
 struct round {
@@ -67,6 +78,7 @@ struct consumer {
     struct gate *gate;
     struct intake *intake;
     struct tell *tell;
+    struct notice *notice;
 
     /* tasks */
     struct list free, to_look, looking, to_step, to_keep;
@@ -101,6 +113,10 @@ struct consumer {
     bool callbacks_out;
     bool noting; /* where they are applied up to */
     int64_t noted_us;
+    struct money *money; /* C2B notices of the batch, to be stored */
+    size_t money_n;
+    bool money_busy;
+    struct loop_timer money_again;
 
     /* told */
     struct told_row *told, *telling;
@@ -187,6 +203,21 @@ void callback_ended(struct consumer *c);
 
 /** Writes a spent payment's record to payments.dead, then announces it. */
 void consumer_bury(struct consumer *c, const struct payment *p);
+
+/* --- consumer_notice.c --- */
+
+void notices_init(struct consumer *c);
+void notices_done(struct consumer *c);
+
+/** Takes a C2B record of the callback batch. */
+void notice_take(struct consumer *c, const struct kafka_record *record);
+
+/** Stores what was taken; true while any of it is not durable. */
+bool notices_pending(struct consumer *c);
+
+/** Keeps the bytes of @p record, which belongs to no payment known of. */
+void callback_keep(struct consumer *c, const struct kafka_record *record,
+                   const char *why);
 
 /* --- consumer_orphan.c --- */
 

@@ -84,6 +84,11 @@ struct task *task_new(struct consumer *c, const struct payment *seen,
     t->unsure = t->from_topic = t->promised = false;
     t->record = NULL;
     t->stray = NULL;
+    t->notice = 0;
+    t->fence = 0;
+    t->holds = HOLDER_NONE;
+    t->before = NULL;
+    t->out.refused = NULL;
     c->tasks++;
     list_append(&c->live, &t->alive);
     return t;
@@ -107,6 +112,10 @@ void task_end(struct task *t)
         recorder_free_slot(c->recorder, t->recorder_slot);
     if (t->from_topic)
         callback_ended(c);
+    if (t->notice)
+        notice_decided(c->notice, t->notice, t->out.refused);
+    if (t->before)
+        list_append(&c->to_look, &t->before->node);
     c->tasks--;
     list_append(&c->free, &t->node);
 }

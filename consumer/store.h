@@ -95,6 +95,26 @@ typedef void (*store_rows_fn)(void *arg, const struct payment *rows, size_t n,
 void store_look(struct store *store, const struct uuid *ids, size_t n,
                 store_rows_fn done, void *arg);
 
+/** Who has a receipt; see store_holders(). */
+struct holder_row {
+    struct uuid payment; /* that is about to be given it              */
+    const char *receipt; /* never ""; borrowed for the call           */
+    enum evidence evidence;
+    void *tag; /* the caller's, given back                            */
+};
+
+/** @p tag of a row, and the payment that has its receipt; NULL when that could
+ *  not be found out. */
+typedef void (*store_holder_fn)(void *tag, const struct uuid *holder);
+
+/**
+ * Finds for each row another payment that has its receipt on weaker evidence
+ * (rule S15), and calls @p found for those that have one. Units are answered in
+ * order: it has run when those that are sent after it have their end.
+ */
+void store_holders(struct store *store, const struct holder_row *rows, size_t n,
+                   store_holder_fn found);
+
 /* --- step: the one mover --- */
 
 /** One decision of the flow. */

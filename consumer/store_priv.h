@@ -15,6 +15,7 @@ enum store_statement {
     STORE_WAIT,
     STORE_INTAKE,
     STORE_LOOK,
+    STORE_HOLDERS,
     STORE_STEP,
     STORE_TAKE,
     STORE_STILL,

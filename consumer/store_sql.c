@@ -122,6 +122,13 @@ static const char look_sql[] =
     "SELECT " PAYMENT_COLUMNS " FROM unnest($1::uuid[]) AS r(id) "
     "JOIN payments p ON p.id = r.id";
 
+/* Receipts of weaker evidence that another payment is about to get. */
+static const char holders_sql[] =
+    "SELECT r.n, h.id FROM unnest($1::uuid[], $2::text[], $3::int2[]) "
+    "WITH ORDINALITY AS r(id, receipt, evidence, n) CROSS JOIN LATERAL ("
+    "SELECT p.id FROM payments p WHERE p.receipt = r.receipt "
+    "AND p.evidence < r.evidence AND p.id <> r.id LIMIT 1) AS h";
+
 /* --- step --- */
 
 /* published_version is not among them: store_told() alone moves it. */
@@ -233,6 +240,7 @@ const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
     [STORE_WAIT] = {"wait", wait_sql},
     [STORE_INTAKE] = {"intake", intake_sql},
     [STORE_LOOK] = {"look", look_sql},
+    [STORE_HOLDERS] = {"holders", holders_sql},
     [STORE_STEP] = {"step", step_sql},
     [STORE_TAKE] = {"take", take_sql},
     [STORE_STILL] = {"still", still_sql},

@@ -34,6 +34,8 @@ QUICK = {
     "payments.prompt_timeout_ms": 6000,
     "payments.unresolved_after_ms": 8000,
     "payments.due_scan_ms": 50,
+    "notices.scan_ms": 50,
+    "notices.first_look_ms": 200,
     "gate.connect_timeout_ms": 1000,
     "gate.total_timeout_ms": 3000,
     "worker.drain_timeout_ms": 8000,

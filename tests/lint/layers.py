@@ -35,7 +35,7 @@ LAYERS = {
     "consumer": [
         ["verdict", "retry", "recorder"],
         ["flow"],
-        ["store", "gate", "tell"],
+        ["store", "gate", "tell", "notice"],
         ["intake", "pulse"],
         ["consumer"],
         ["main"],
@@ -64,6 +64,7 @@ KNOWS = {
     "consumer/recorder": set(),
     "consumer/pulse": {"store"},
     "consumer/tell": set(),
+    "consumer/notice": {"flow"},
 }
 
 # Third party -> the only files that include it.

@@ -71,6 +71,19 @@ def world(run_directory, postgres, kafka):
     finish(made)
 
 
+@pytest.fixture(scope="module")
+def make_shared(run_directory, postgres, kafka):
+    """make_shared(settings=...): a world of another kind for a whole module."""
+    mine = []
+
+    def maker(**options):
+        mine.append(make(run_directory, postgres, kafka, **options))
+        return mine[-1]
+    yield maker
+    for made in mine:
+        finish(made)
+
+
 @pytest.fixture
 def make_world(run_directory, postgres, kafka):
     """make_world(settings=..., workers=2).start(): one for this test."""
