@@ -6,9 +6,11 @@
 
 #include "common/must.h"
 
+/* Of its own claim only: where Postgres has forgotten that one, the attempt of
+   this number may be another worker's, and may have left. */
 void flow_not_sent(struct step *s)
 {
-    if (!step_open_push(s->p))
+    if (!step_open_push(s->p) || s->p->owner != s->e->owner)
         return;
     step_result(s, s->e->unreachable ? RESULT_UNREACHABLE : RESULT_NONE,
                 EVIDENCE_ANSWER, s->e->unreachable ? "unreachable" : "",

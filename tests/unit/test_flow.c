@@ -469,6 +469,21 @@ static void test_late_phone_busy_leaves_the_proof(void **state)
     assert_int_equal(out.next.waits, WAIT_PROOF);
 }
 
+/* Postgres forgot a claim, another worker claimed it anew and pushed: what the
+   first one says of its own attempt 1 is no proof about the other's. */
+static void test_unsent_is_of_its_own_claim_only(void **state)
+{
+    struct payment p = claimed(CLAIM_GO);
+    struct flow_event e = event(FLOW_NOT_SENT, 1), lost = event(FLOW_LOST, 1);
+
+    (void)state;
+    e.owner = p.owner + 1;
+    assert_false(step(&p, &e, T0 + US_PER_S).changed);
+    p = step(&p, &lost, T0 + US_PER_S).next;
+    e.owner = lost.owner;
+    assert_false(step(&p, &e, T0 + 2 * US_PER_S).changed);
+}
+
 static void test_deadline_after_a_push_is_no_rejection(void **state)
 {
     struct payment p = prompted();
@@ -806,6 +821,7 @@ int main(void)
         cmocka_unit_test(test_late_payment_stops_the_second_prompt),
         cmocka_unit_test(test_too_soon_after_ones_own),
         cmocka_unit_test(test_late_phone_busy_leaves_the_proof),
+        cmocka_unit_test(test_unsent_is_of_its_own_claim_only),
         cmocka_unit_test(test_deadline_after_a_push_is_no_rejection),
         cmocka_unit_test(test_spent_attempts_are_dead),
         cmocka_unit_test(test_deadline_pushes_nothing),
