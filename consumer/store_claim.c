@@ -138,6 +138,7 @@ static void send_rest(struct claim *c, struct store *store)
     pg_int2(p, (int16_t)late.class);
     pg_text(p, late.code);
     pg_text(p, late.text);
+    pg_int8(p, store->owner);
     pg_send(store->pg, STORE_WAIT, p);
     pg_keep(p, 1); /* the ids */
     pg_send(store->pg, STORE_LOOK, p);

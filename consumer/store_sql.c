@@ -10,6 +10,7 @@
  * States and waits stand as literals where a partial index has to match.
  */
 #include "common/payment_row.h"
+#include "common/trail.h"
 #include "consumer/store_priv.h"
 
 _Static_assert(PAYMENT_SENDING == 1 && PAYMENT_WAITING == 3 &&
@@ -83,36 +84,69 @@ static const char lazy_sql[] =
     "SET next_offset = excluded.next_offset "                             \
     "WHERE i.next_offset < excluded.next_offset"
 
+/* The trail stops no payment: where its place is taken, because a payment was
+   removed without its trail, the break shows in `foleni doctor audit`. */
+#define ONCE "ON CONFLICT (payment, version) DO NOTHING"
+
+/* The first link of a payment's chain: version 1, caused by the claim. */
+#define CLAIM_HASH(state, waits, attempt, code, text, worker)                \
+    TRAIL_HASH(TRAIL_SEED("r"), "r.id", "1", "now()", state, waits, attempt, \
+               "1::int2", code, text, "0::int2", "NULL::text", worker)
+
 /* Takes the phone and goes; any conflict, on the id or on the phone, inserts
    nothing. When all $21 rows go, intake moves too. $22 owner, $23 when its push
    is overdue, $24 two-minute rule, $25 key of its callback's MAC. */
 static const char go_sql[] =
     "WITH go AS (INSERT INTO payments (" REQUEST_COLUMNS ", state, version, "
-    "attempt, mac_key, spent, owner, holds_phone, pushed_at, next_action_at) "
+    "attempt, mac_key, spent, owner, holds_phone, pushed_at, next_action_at, "
+    "hash) "
     "SELECT r.*, 1, 1, 1, $25::int2, 0, $22::int8, true, now(), "
-    "now() + $23::int8" US " FROM " REQUESTS
-    "WHERE r.deadline_at > now() AND " ALONE
-    "ORDER BY r.msisdn, r.id ON CONFLICT DO NOTHING RETURNING id), "
-    "moved AS (" MOVE_INTAKE(
-        "$18", "$19", "$20",
-        "WHERE (SELECT count(*) FROM go) = $21::int8 ") ") SELECT id FROM go";
+    "now() + $23::int8" US ", " CLAIM_HASH(
+        "1::int2", "0::int2", "1", "NULL::text", "NULL::text",
+        "$22::int8") " FROM " REQUESTS "WHERE r.deadline_at > now() AND " ALONE
+                     "ORDER BY r.msisdn, r.id ON CONFLICT DO NOTHING RETURNING "
+                     "id, hash), "
+                     "t AS (INSERT INTO timeline (payment, version, at, state, "
+                     "waits, attempt, "
+                     "cause, worker, tx, hash) "
+                     "SELECT id, 1, now(), 1, 0, 1, 1, $22::int8, " TRAIL_TX
+                     ", hash FROM go " ONCE "), "
+                     "moved AS (" MOVE_INTAKE("$18", "$19", "$20",
+                                              "WHERE (SELECT count(*) FROM go) "
+                                              "= $21::int8 ") ") SELECT id "
+                                                              "FROM go";
 
 /* The rest waits for its phone or is too late; what neither statement returns
    is known already. $18 next look at the phone, $19 next try to announce,
-   $20 to $22 the result of what is too late. */
+   $20 to $22 the result of what is too late, $23 who writes. */
 static const char wait_sql[] =
-    "INSERT INTO payments (" REQUEST_COLUMNS ", state, waits, version, "
-    "attempt, spent, holds_phone, next_action_at, class, code, text) "
-    "SELECT r.*, CASE WHEN l.live THEN 3 ELSE 8 END, "
-    "CASE WHEN l.live THEN 2 ELSE 0 END, 1, 0, 0, false, "
-    "CASE WHEN l.live THEN least(r.deadline_at, now() + $18::int8" US ") "
-    "ELSE now() + $19::int8" US " END, "
-    "CASE WHEN l.live THEN 0 ELSE $20::int2 END, "
-    "CASE WHEN l.live THEN NULL ELSE $21::text END, "
-    "CASE WHEN l.live THEN NULL ELSE $22::text END "
-    "FROM " REQUESTS
-    "CROSS JOIN LATERAL (SELECT r.deadline_at > now() AS live) AS l "
-    "ORDER BY r.msisdn, r.id ON CONFLICT (id) DO NOTHING RETURNING id, state";
+    "WITH w AS (INSERT INTO payments (" REQUEST_COLUMNS ", state, waits, "
+    "version, attempt, spent, holds_phone, next_action_at, class, code, text, "
+    "hash) SELECT r.*, s.state, s.waits, 1, 0, 0, false, s.next_action_at, "
+    "s.class, s.code, s.text, " CLAIM_HASH(
+        "s.state", "s.waits", "0", "s.code", "s.text",
+        "$23::int8") " FROM " REQUESTS "CROSS JOIN LATERAL (SELECT "
+                     "r.deadline_at > now() AS live) AS l "
+                     "CROSS JOIN LATERAL (SELECT "
+                     "CASE WHEN l.live THEN 3::int2 ELSE 8::int2 END AS state, "
+                     "CASE WHEN l.live THEN 2::int2 ELSE 0::int2 END AS waits, "
+                     "CASE WHEN l.live THEN least(r.deadline_at, now() + "
+                     "$18::int8" US ") "
+                     "ELSE now() + $19::int8" US " END AS next_action_at, "
+                     "CASE WHEN l.live THEN 0::int2 ELSE $20::int2 END AS "
+                     "class, "
+                     "CASE WHEN l.live THEN NULL ELSE $21::text END AS code, "
+                     "CASE WHEN l.live THEN NULL ELSE $22::text END AS text) "
+                     "AS s "
+                     "ORDER BY r.msisdn, r.id ON CONFLICT (id) DO NOTHING "
+                     "RETURNING id, state, waits, code, text, hash), "
+                     "t AS (INSERT INTO timeline (payment, version, at, state, "
+                     "waits, attempt, "
+                     "cause, code, text, worker, tx, hash) SELECT id, 1, "
+                     "now(), state, waits, "
+                     "0, 1, code, text, $23::int8, " TRAIL_TX
+                     ", hash FROM w " ONCE ") "
+                     "SELECT id, state FROM w";
 
 static const char intake_sql[] = MOVE_INTAKE("$1", "$2", "$3", "");
 
@@ -131,45 +165,53 @@ static const char holders_sql[] =
 
 /* --- step --- */
 
+/* The next link of a payment's chain. */
+#define STEP_HASH                                                        \
+    TRAIL_HASH("p.hash", "r.id", "r.version", "r.updated_at", "r.state", \
+               "r.waits", "r.attempt", "r.cause", "r.code", "r.text",    \
+               "r.evidence", "r.receipt", "$27::int8")
+
 /* published_version is not among them: store_told() alone moves it. */
-#define STEP_BEGIN                                                        \
-    "WITH w AS (UPDATE payments p SET "                                   \
-    "version = r.version, state = r.state, waits = r.waits, "             \
-    "attempt = r.attempt, mac_key = r.mac_key, "                          \
-    "spent = r.spent, owner = r.owner, "                                  \
-    "holds_phone = r.holds_phone, pushed_at = r.pushed_at, "              \
-    "next_action_at = r.next_action_at, updated_at = r.updated_at, "      \
-    "auth_refused = r.auth_refused, queries = r.queries, "                \
-    "query_code = r.query_code, query_code_at = r.query_code_at, "        \
-    "checkout_id = r.checkout_id, merchant_id = r.merchant_id, "          \
-    "class = r.class, evidence = r.evidence, code = r.code, "             \
-    "text = r.text, receipt = r.receipt, paid_at = r.paid_at "            \
-    "FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::int4[]) AS seen, " \
-    "unnest($3::int2[]) AS cause, unnest($4::int4[]) AS version, "        \
-    "unnest($5::int2[]) AS state, unnest($6::int2[]) AS waits, "          \
-    "unnest($7::int4[]) AS attempt, unnest($8::int4[]) AS spent, "        \
-    "unnest($9::int8[]) AS owner, unnest($10::bool[]) AS holds_phone, "   \
-    "unnest($11::timestamptz[]) AS pushed_at, "                           \
-    "unnest($12::timestamptz[]) AS next_action_at, "                      \
-    "unnest($13::timestamptz[]) AS updated_at, "                          \
-    "unnest($14::int2[]) AS auth_refused, "                               \
-    "unnest($15::int2[]) AS queries, "                                    \
-    "unnest($16::text[]) AS query_code, "                                 \
-    "unnest($17::timestamptz[]) AS query_code_at, "                       \
-    "unnest($18::text[]) AS checkout_id, "                                \
-    "unnest($19::text[]) AS merchant_id, unnest($20::int2[]) AS class, "  \
-    "unnest($21::int2[]) AS evidence, unnest($22::text[]) AS code, "      \
-    "unnest($23::text[]) AS text, unnest($24::text[]) AS receipt, "       \
-    "unnest($25::timestamptz[]) AS paid_at, "                             \
-    "unnest($26::int2[]) AS mac_key) AS r "                               \
+#define STEP_BEGIN                                                            \
+    "WITH w AS (UPDATE payments p SET "                                       \
+    "version = r.version, state = r.state, waits = r.waits, "                 \
+    "attempt = r.attempt, mac_key = r.mac_key, "                              \
+    "spent = r.spent, owner = r.owner, "                                      \
+    "holds_phone = r.holds_phone, pushed_at = r.pushed_at, "                  \
+    "next_action_at = r.next_action_at, updated_at = r.updated_at, "          \
+    "auth_refused = r.auth_refused, queries = r.queries, "                    \
+    "query_code = r.query_code, query_code_at = r.query_code_at, "            \
+    "checkout_id = r.checkout_id, merchant_id = r.merchant_id, "              \
+    "class = r.class, evidence = r.evidence, code = r.code, "                 \
+    "text = r.text, receipt = r.receipt, paid_at = r.paid_at, "               \
+    "hash = CASE WHEN r.version = r.seen THEN p.hash ELSE " STEP_HASH " END " \
+    "FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::int4[]) AS seen, "     \
+    "unnest($3::int2[]) AS cause, unnest($4::int4[]) AS version, "            \
+    "unnest($5::int2[]) AS state, unnest($6::int2[]) AS waits, "              \
+    "unnest($7::int4[]) AS attempt, unnest($8::int4[]) AS spent, "            \
+    "unnest($9::int8[]) AS owner, unnest($10::bool[]) AS holds_phone, "       \
+    "unnest($11::timestamptz[]) AS pushed_at, "                               \
+    "unnest($12::timestamptz[]) AS next_action_at, "                          \
+    "unnest($13::timestamptz[]) AS updated_at, "                              \
+    "unnest($14::int2[]) AS auth_refused, "                                   \
+    "unnest($15::int2[]) AS queries, "                                        \
+    "unnest($16::text[]) AS query_code, "                                     \
+    "unnest($17::timestamptz[]) AS query_code_at, "                           \
+    "unnest($18::text[]) AS checkout_id, "                                    \
+    "unnest($19::text[]) AS merchant_id, unnest($20::int2[]) AS class, "      \
+    "unnest($21::int2[]) AS evidence, unnest($22::text[]) AS code, "          \
+    "unnest($23::text[]) AS text, unnest($24::text[]) AS receipt, "           \
+    "unnest($25::timestamptz[]) AS paid_at, "                                 \
+    "unnest($26::int2[]) AS mac_key) AS r "                                   \
     "WHERE p.id = r.id AND p.version = r.seen "
 #define STEP_END                                                           \
     "RETURNING p.id, p.version, p.updated_at, p.state, p.waits, "          \
-    "p.attempt, p.code, p.text, r.seen, r.cause), "                        \
-    "t AS (INSERT INTO timeline (payment, version, at, state, waits, "     \
-    "attempt, cause, code, text, worker) "                                 \
-    "SELECT id, version, updated_at, state, waits, attempt, cause, code, " \
-    "text, $27::int8 FROM w WHERE version <> seen) "                       \
+    "p.attempt, p.code, p.text, p.evidence, p.receipt, p.hash, r.seen, "   \
+    "r.cause), t AS (INSERT INTO timeline (payment, version, at, state, "  \
+    "waits, attempt, cause, code, text, evidence, receipt, worker, tx, "   \
+    "hash) SELECT id, version, updated_at, state, waits, attempt, cause, " \
+    "code, text, evidence, receipt, $27::int8, " TRAIL_TX ", hash FROM w " \
+    "WHERE version <> seen " ONCE ") "                                     \
     "SELECT id FROM w"
 
 static const char step_sql[] = STEP_BEGIN STEP_END;

@@ -23,7 +23,7 @@ LAYERS = {
         ["config"],
         ["loop"],
         ["call", "http", "kafka", "pg"],
-        ["wire", "payment_row"],
+        ["wire", "payment_row", "trail"],
         ["app"],
     ],
     "producer": [
