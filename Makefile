@@ -39,7 +39,8 @@ PROGRAMS = $(addprefix $(BUILD)/,foleni-api foleni-worker foleni \
 UNIT = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,\
        $(wildcard tests/unit/test_*.c))
 SOURCES = $(wildcard common/*.c producer/*.c consumer/*.c tools/*.c \
-       tests/daraja/*.c tests/unit/*.c tests/contract/*.c)
+       tests/daraja/*.c tests/unit/*.c tests/contract/*.c \
+       tests/histories/*.c)
 
 ##@ Try it
 .PHONY: demo
@@ -109,6 +110,15 @@ unit: $(UNIT) ## Unit tests (cmocka), one binary per module
 .PHONY: unit-programs
 unit-programs: $(UNIT)
 
+# The core alone, in a world of its own. The seed is fixed unless one is given.
+HISTORIES = $(BUILD)/flow-histories
+$(HISTORIES): $(call obj,$(wildcard tests/histories/*.c)) $(CONSUMER) $(COMMON)
+	$(link)
+.PHONY: histories
+histories: $(HISTORIES) ## Random histories of one payment (N= SEED= ONLY=)
+	@$< $(if $(N),--n $(N)) $(if $(SEED),--seed $(SEED)) \
+	 $(if $(ONLY),--only $(ONLY))
+
 .PHONY: contract
 contract: all $(BUILD)/contract ## Schemas against the code, both directions
 	@FOLENI_BUILD=$(BUILD) tests/py tests/contract
@@ -135,8 +145,10 @@ torture-mutants: ## Builds with broken safety, which torture must catch
 	@tests/torture/run mutants
 
 .PHONY: asan
-asan: ## Programs and unit tests under ASan and UBSan, in build/asan
+asan: ## Programs, unit tests, histories under ASan and UBSan, in build/asan
 	@$(MAKE) BUILD=build/asan OPT='$(SANITIZE)' EXTRA=-Werror all unit
+	@$(MAKE) BUILD=build/asan OPT='$(SANITIZE)' EXTRA=-Werror \
+	 histories N=100000
 .PHONY: asan-programs
 asan-programs:
 	@$(MAKE) BUILD=build/asan OPT='$(SANITIZE)' EXTRA=-Werror all unit-programs

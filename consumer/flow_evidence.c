@@ -50,16 +50,6 @@ static void callback_failed(struct step *s)
     spend_and_prove(s, next_prompt_at(s));
 }
 
-/* Probably never shown. */
-static void callback_prove(struct step *s)
-{
-    step_verdict(s, EVIDENCE_CALLBACK);
-    if (*s->p->checkout_id)
-        spend_and_prove(s, next_prompt_at(s));
-    else
-        step_unknown(s);
-}
-
 static void callback_soft(struct step *s)
 {
     if (step_open_question(s->p))
@@ -82,6 +72,17 @@ static void callback_after_all(struct step *s)
         end_failed(s);
     else if (kind != VERDICT_PROVE && s->p->waits != WAIT_PROOF)
         callback_soft(s);
+}
+
+/* Probably never shown; without its id nothing can be asked. */
+static void callback_prove(struct step *s)
+{
+    if (!*s->p->checkout_id) {
+        callback_soft(s);
+        return;
+    }
+    step_verdict(s, EVIDENCE_CALLBACK);
+    spend_and_prove(s, next_prompt_at(s));
 }
 
 /* Too soon after an equal push: of somebody else, or an earlier one of ours,

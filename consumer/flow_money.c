@@ -118,8 +118,9 @@ static void paid_twice(struct step *s, enum evidence evidence)
 {
     bool stronger = evidence > s->p->evidence;
 
-    if (!name_receipt(s->p, stronger ? s->p->receipt : s->e->money.receipt))
-        return;
+    if (!name_receipt(s->p, stronger ? s->p->receipt : s->e->money.receipt) &&
+        !stronger)
+        return; /* told already */
     s->actions[FLOW_DO_ALARM_DOUBLE] = true;
     if (stronger)
         keep_money(s, evidence);

@@ -93,10 +93,14 @@ static bool on_a_persons_word(const struct step *s)
     return s->p->evidence == EVIDENCE_PERSON;
 }
 
-/* Busy with what? It may be that earlier attempt, alive after all. */
+/* Busy with what? It may be that earlier attempt, alive after all; also when
+   the same is told once more. */
 static void answer_locked(struct step *s)
 {
-    if (on_a_persons_word(s)) {
+    bool unknown_so =
+        s->p->state == PAYMENT_UNKNOWN && s->p->class == RESULT_PHONE_BUSY;
+
+    if (on_a_persons_word(s) || unknown_so) {
         answer_ambiguous(s);
         return;
     }

@@ -53,6 +53,7 @@ SEES = {
     "tests/daraja": {"common", "tests/daraja"},
     "tests/unit": {"common", "producer", "consumer", "tools", "tests/daraja",
                    "tests/unit"},
+    "tests/histories": {"common", "consumer", "tests/histories"},
 }
 
 # Rooms that stand above others of their directory, yet know only these.

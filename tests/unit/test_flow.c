@@ -1,7 +1,6 @@
 /*
- * The core, without any service: each arrow of the picture of states, what must
- * not happen beside it, and random histories against the rules that keep the
- * promise. The histories are seeded; a failure prints its seed.
+ * The core, without any service: each arrow of the picture of states, and what
+ * must not happen beside it. Random histories are in tests/histories.
  */
 #include "tests/unit/flow_steps.h"
 
@@ -618,167 +617,6 @@ static void test_owed_event_is_sent_again(void **state)
     assert_int_equal(out.next.next_action_at, 0);
 }
 
-/* --- random histories --- */
-
-/* A world of one payment: what the provider knows, beside the flow's view. */
-struct world {
-    struct payment p;
-    int64_t now_at;
-    uint64_t seed;
-    int pushed[64]; /* by attempt: 1 = bytes left, 2 = proven not delivered */
-    int open;       /* attempt whose push is in the air, 0 = none           */
-};
-
-static uint32_t roll(struct world *w)
-{
-    w->seed ^= w->seed << 13;
-    w->seed ^= w->seed >> 7;
-    w->seed ^= w->seed << 17;
-    return (uint32_t)(w->seed >> 32);
-}
-
-static const char *const codes[] = {"0",    "1",    "26",   "1001", "1025",
-                                    "1032", "1037", "2001", "9999", "4242"};
-
-static const char *any_code(struct world *w)
-{
-    return codes[roll(w) % ARRAY_LEN(codes)];
-}
-
-/* An event that the present world can bring about. */
-static struct flow_event next_event(struct world *w)
-{
-    static const enum verdict_kind answers[] = {
-        VERDICT_ACCEPTED, VERDICT_AMBIGUOUS, VERDICT_FAILED,
-        VERDICT_AUTH,     VERDICT_THROTTLED, VERDICT_LOCKED,
-    };
-    int attempt =
-        w->p.attempt ? (int)(roll(w) % (unsigned)w->p.attempt) + 1 : 0;
-    struct flow_event e;
-
-    switch (roll(w) % 8) {
-    case 0:
-        if (w->open) {
-            e = answer(answers[roll(w) % ARRAY_LEN(answers)], w->open);
-            break;
-        } /* fall through */
-    case 1:
-        if (w->open) {
-            e = event(roll(w) % 2 ? FLOW_LOST : FLOW_NOT_SENT, w->open);
-            break;
-        } /* fall through */
-    case 2: e = event(FLOW_ORPHAN, 0); break;
-    case 3:
-        if (attempt && w->pushed[attempt] == 1) {
-            e = callback(any_code(w), attempt);
-            break;
-        } /* fall through */
-    case 4:
-        if (attempt && *w->p.checkout_id) {
-            e = query(any_code(w), w->p.attempt);
-            break;
-        } /* fall through */
-    default: e = event(FLOW_DUE, 0); break;
-    }
-    e.dice = roll(w);
-    return e;
-}
-
-/* What the event proves about its attempt, by the provider's own word. */
-static void note_proof(struct world *w, const struct flow_event *e,
-                       const struct payment *before)
-{
-    bool proven = false;
-
-    if (e->kind == FLOW_NOT_SENT)
-        proven = true;
-    if (e->kind == FLOW_ANSWER)
-        proven = e->verdict.kind == VERDICT_AUTH ||
-                 e->verdict.kind == VERDICT_THROTTLED ||
-                 e->verdict.kind == VERDICT_LOCKED ||
-                 e->verdict.kind == VERDICT_FAILED;
-    if (e->kind == FLOW_QUERY) /* the callback's word, repeated (S14) */
-        proven = before->waits == WAIT_PROOF &&
-                 strcmp(before->code, e->verdict.code) == 0;
-    if (proven)
-        w->pushed[e->attempt] = 2;
-    if (e->kind == FLOW_NOT_SENT || e->kind == FLOW_ANSWER ||
-        e->kind == FLOW_LOST)
-        w->open = 0;
-}
-
-static void check_push(const struct world *w)
-{
-    assert_true(w->p.attempt < (int)ARRAY_LEN(w->pushed));
-    assert_true(w->now_at < w->p.deadline_at);
-    for (int k = 1; k < w->p.attempt; k++)
-        assert_int_not_equal(w->pushed[k], 1);
-}
-
-static void check_step(const struct payment *was, const struct flow_out *out)
-{
-    const struct payment *p = &out->next;
-
-    assert_true(p->version == was->version || p->version == was->version + 1);
-    assert_true(p->version != was->version || p->state == was->state);
-    if (was->state == PAYMENT_SUCCEEDED)
-        assert_int_equal(p->state, PAYMENT_SUCCEEDED);
-    if (payment_state_final(was->state) && p->state != was->state)
-        assert_int_equal(p->state, PAYMENT_SUCCEEDED);
-    if (!payment_state_final(p->state) && p->state != PAYMENT_UNRESOLVED)
-        assert_true(p->next_action_at > 0);
-    if (p->state == PAYMENT_SENDING)
-        assert_true(p->holds_phone);
-    if (p->holds_phone) /* once let go it may be another payment's */
-        assert_true(was->holds_phone || p->state == PAYMENT_SENDING);
-    if (payment_state_final(p->state) || p->state == PAYMENT_WAITING)
-        assert_false(p->holds_phone);
-}
-
-static void one_event(struct world *w)
-{
-    struct flow_event e = next_event(w);
-    struct payment before = w->p;
-    struct flow_out out = step(&w->p, &e, w->now_at);
-
-    check_step(&w->p, &out);
-    if (e.kind == FLOW_DUE && w->p.next_action_at > w->now_at)
-        return; /* not due: the scan would not have found it */
-    note_proof(w, &e, &before);
-    if (out.changed)
-        w->p = out.next;
-    if (!out.actions[FLOW_DO_PUSH])
-        return;
-    check_push(w);
-    w->pushed[w->p.attempt] = 1;
-    w->open = w->p.attempt;
-}
-
-static void history(uint64_t seed)
-{
-    struct world w = {.now_at = T0, .seed = seed | 1};
-
-    w.p = claimed(CLAIM_GO);
-    w.pushed[1] = 1;
-    w.open = 1;
-    for (int i = 0; i < 60; i++) {
-        w.now_at += roll(&w) % 3 ? roll(&w) % (20 * US_PER_S)
-                                 : roll(&w) % (200 * US_PER_S);
-        one_event(&w);
-    }
-}
-
-static void test_random_histories(void **state)
-{
-    const char *given = getenv("FOLENI_SEED");
-    uint64_t seed = given ? strtoull(given, NULL, 10) : 20260101;
-
-    (void)state;
-    print_message("seed %llu\n", (unsigned long long)seed);
-    for (uint64_t i = 0; i < 100000; i++)
-        history((seed + i) * 0x9e3779b97f4a7c15u);
-}
-
 static void test_no_illegal_move(void **state)
 {
     (void)state;
@@ -830,7 +668,6 @@ int main(void)
         cmocka_unit_test(test_late_answer_revives_unknown),
         cmocka_unit_test(test_soft_codes_are_unknown),
         cmocka_unit_test(test_owed_event_is_sent_again),
-        cmocka_unit_test(test_random_histories),
         cmocka_unit_test(test_no_illegal_move),
     };
 

@@ -419,10 +419,13 @@ static void test_resolved_about_an_older_attempt(void **state)
 static void test_locked_after_a_persons_word(void **state)
 {
     struct payment p = pushed_again();
+    struct flow_event locked = answer(VERDICT_LOCKED, 2);
 
     (void)state;
-    p = after(p, answer(VERDICT_LOCKED, 2), LATER);
+    locked.verdict.class = RESULT_PHONE_BUSY;
+    p = after(p, locked, LATER);
     assert_int_equal(p.state, PAYMENT_UNKNOWN);
+    assert_false(step(&p, &locked, LATER).changed); /* told again */
 }
 
 /* --- believed unsent --- */
