@@ -18,14 +18,16 @@
 
 #include <stdlib.h>
 
-/* Whether the row is what this task wrote without hearing of it. */
+/* Whether the row is what this task wrote without hearing of it, and not what
+   another worker made of another event: the instant of the change tells. */
 static bool landed(const struct task *t, const struct payment *row)
 {
     const struct payment *next = &t->out.next;
 
     return t->unsure && next->version > t->seen.version &&
            row->version == next->version && row->state == next->state &&
-           row->attempt == next->attempt && row->owner == next->owner;
+           row->attempt == next->attempt && row->owner == next->owner &&
+           row->updated_at == next->updated_at;
 }
 
 /* Whether the row is in the attempt that this task began without hearing of

@@ -8,6 +8,7 @@ import pytest
 from tests.fault import crowd
 from tests.fault.conftest import QUICK_DEATH
 from tests.harness import wire
+from tests.harness.place import wait_for
 from tests.harness.proxy import PostgresProxy
 from tests.harness.upstream import payment_id
 from tests.service.conftest import finish, make
@@ -113,3 +114,35 @@ def test_answer_of_another_statement_is_lost(proxied, statement, committed):
                        for p in payments[::2]})
     loss = proxy.lose(statement, committed)
     settled(world, loss, submit(world, payments))
+
+
+def test_another_worker_was_faster(proxied):
+    """The callback's write never arrives, and before this worker looks again
+    another one has heard "paid" by a query: same version, same state, and no
+    receipt. That is not the lost write: the receipt is still to be told."""
+    world, proxy = proxied
+    payment = crowd.orders(world, 1)[0]
+    world.sim.script(payment["msisdn"], {"fate": "pay", "decide_ms": 600})
+    ident, = submit(world, [payment])
+    wait_for("it is prompted", lambda: world.query(
+        "SELECT 1 FROM payments WHERE id = %s AND state = 2", ident))
+    loss, look = proxy.lose("step", committed=False), proxy.hold("look")
+    assert loss.happened.wait(crowd.LIVENESS_S)
+    assert look.happened.wait(crowd.LIVENESS_S)
+    with world.postgres.connect(world.database) as db, db.cursor() as cursor:
+        cursor.execute(
+            "WITH w AS (UPDATE payments SET state = 6, version = version + 1,"
+            " owner = NULL, holds_phone = false, class = 1, evidence = 3,"
+            " code = '0', updated_at = now(), next_action_at = now()"
+            " WHERE id = %s RETURNING *) INSERT INTO timeline (payment,"
+            " version, state, waits, attempt, cause)"
+            " SELECT id, version, state, waits, attempt, 8 FROM w", (ident,))
+    look.release()
+    receipt = wait_for("the receipt", lambda: world.query(
+        "SELECT receipt FROM payments WHERE id = %s AND receipt IS NOT NULL",
+        ident), crowd.LIVENESS_S)[0]["receipt"]
+    found = crowd.settle(world, 30)
+    assert receipt == found.pushes[ident][0].receipt
+    told = {e["id"]: e["data"]["result"] for e in found.events[ident]}
+    assert told[f"{ident}:{found.rows[ident]['version']}"]["receipt"] == \
+        receipt
