@@ -394,6 +394,7 @@ static enum err_code open_rooms(struct consumer *c, struct err *err)
 
     c->store = store_new(loop, c->cfg, on_store, c);
     c->pulse = pulse_new(loop, c->cfg, &pulse);
+    c->anchor = anchor_new(loop, c->cfg);
     c->gate = gate_new(loop, c->cfg, &gate);
     c->fetcher = kafka_fetcher_new(loop, c->cfg);
     notices_init(c);
@@ -457,6 +458,7 @@ void consumer_free(struct consumer *c)
     tell_free(c->tell, TELL_WAIT_MS);
     kafka_fetcher_free(c->fetcher);
     notices_done(c);
+    anchor_free(c->anchor);
     pulse_free(c->pulse);
     store_free(c->store);
     timer_cancel(c->app->loop, &c->due);

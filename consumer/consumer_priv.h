@@ -13,6 +13,7 @@
 
 #include "common/app.h"
 #include "common/list.h"
+#include "consumer/anchor.h"
 #include "consumer/consumer.h"
 #include "consumer/flow.h"
 #include "consumer/gate.h"
@@ -74,6 +75,7 @@ struct consumer {
     struct flow_policy policy;
     struct store *store;
     struct pulse *pulse;
+    struct anchor *anchor;
     struct recorder *recorder; /* NULL = switched off */
     struct gate *gate;
     struct intake *intake;

@@ -35,7 +35,7 @@ LAYERS = {
     "consumer": [
         ["verdict", "retry", "recorder"],
         ["flow"],
-        ["store", "gate", "tell", "notice"],
+        ["store", "gate", "tell", "notice", "anchor"],
         ["intake", "pulse"],
         ["consumer"],
         ["main"],
@@ -64,6 +64,7 @@ KNOWS = {
     "consumer/gate": {"verdict", "retry", "recorder"},
     "consumer/recorder": set(),
     "consumer/pulse": {"store"},
+    "consumer/anchor": set(),
     "consumer/tell": set(),
     "consumer/notice": {"flow"},
 }
