@@ -412,7 +412,9 @@ static bool set_request(struct call *c, const struct call_request *req)
         curl_easy_setopt(easy, CURLOPT_POST, 1L);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
                          (curl_off_t)req->body_len);
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, req->get ? "GET" : NULL);
     } else {
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
         curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
     }
     curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, c->once ? NULL : seek_body);

@@ -70,6 +70,7 @@ struct call_request {
     size_t headers_n;           /* <= CALL_HEADERS_MAX               */
     const char *body;           /* NULL = GET; copied otherwise      */
     size_t body_len;
+    bool get;                  /* a GET all the same, with that body */
     const char *user_password; /* "user:password" for Basic, or NULL */
     bool once;                 /* both guards against resending     */
     int64_t total_timeout_ms;  /* 0 = that of the spec              */

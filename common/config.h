@@ -36,8 +36,9 @@ struct shortcode {
     const char *environment, *base_url; /* base_url is never empty  */
     const char *consumer_key, *consumer_secret, *passkey;
     const char *transaction_type;
-    int64_t party_b; /* never 0 after loading                       */
-    int64_t rate;    /* pushes per second, 0 = no limit             */
+    int64_t party_b;  /* never 0 after loading                       */
+    const char *pull; /* off, post, get                             */
+    int64_t rate;     /* pushes per second, 0 = no limit             */
 };
 
 /** Fields as in config.def; texts are never NULL, secrets not given are "". */

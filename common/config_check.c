@@ -160,6 +160,12 @@ static bool is_environment(const char *text)
     return !strcmp(text, "sandbox") || !strcmp(text, "production");
 }
 
+static bool is_pull(const char *text)
+{
+    return !strcmp(text, "off") || !strcmp(text, "post") ||
+           !strcmp(text, "get");
+}
+
 static bool is_transaction_type(const char *text)
 {
     return !strcmp(text, "CustomerPayBillOnline") ||
@@ -221,6 +227,7 @@ static const struct form {
     {&config_shortcodes, "base_url", is_url_or_empty, URL ", or empty"},
     {&config_shortcodes, "transaction_type", is_transaction_type,
      "CustomerPayBillOnline or CustomerBuyGoodsOnline"},
+    {&config_shortcodes, "pull", is_pull, "off, post or get"},
 };
 
 /** Says what form a text must have; a secret's own text is not shown. */

@@ -398,6 +398,7 @@ static enum err_code open_rooms(struct consumer *c, struct err *err)
     c->gate = gate_new(loop, c->cfg, &gate);
     c->fetcher = kafka_fetcher_new(loop, c->cfg);
     notices_init(c);
+    pulls_init(c);
     if (tell_new(loop, c->cfg, &c->tell, err))
         return err->code;
     return intake_new(loop, c->cfg, &intake, &c->intake, err);
@@ -457,6 +458,7 @@ void consumer_free(struct consumer *c)
     intake_free(c->intake);
     tell_free(c->tell, TELL_WAIT_MS);
     kafka_fetcher_free(c->fetcher);
+    pull_free(c->pull);
     notices_done(c);
     anchor_free(c->anchor);
     pulse_free(c->pulse);

@@ -19,6 +19,7 @@
 #include "consumer/gate.h"
 #include "consumer/intake.h"
 #include "consumer/notice.h"
+#include "consumer/pull.h"
 #include "consumer/pulse.h"
 #include "consumer/recorder.h"
 #include "consumer/store.h"
@@ -81,6 +82,7 @@ struct consumer {
     struct intake *intake;
     struct tell *tell;
     struct notice *notice;
+    struct pull *pull;
 
     /* tasks */
     struct list free, to_look, looking, to_step, to_keep;
@@ -220,6 +222,10 @@ bool notices_pending(struct consumer *c);
 /** Keeps the bytes of @p record, which belongs to no payment known of. */
 void callback_keep(struct consumer *c, const struct kafka_record *record,
                    const char *why);
+
+/* --- consumer_pull.c --- */
+
+void pulls_init(struct consumer *c);
 
 /* --- consumer_orphan.c --- */
 

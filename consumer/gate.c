@@ -450,6 +450,20 @@ void gate_push(struct gate *g, const struct payment *p, int64_t lease_us,
     take(g, p, false, lease_us, term, done, arg);
 }
 
+const char *gate_token(struct gate *g, const struct shortcode *sc,
+                       int *ret_version)
+{
+    const struct token *t = tokens_of(g->tokens, sc);
+
+    *ret_version = t->version;
+    return token_good(t) ? t->value : NULL;
+}
+
+void gate_token_refused(struct gate *g, const struct shortcode *sc, int version)
+{
+    token_refused(tokens_of(g->tokens, sc), version);
+}
+
 bool gate_can_query(const struct gate *g)
 {
     return g->queries < g->queries_max && !list_empty(&g->free);

@@ -77,6 +77,15 @@ bool gate_can_query(const struct gate *gate);
 void gate_query(struct gate *gate, const struct payment *p, gate_done_fn done,
                 void *arg);
 
+/** The access token for calls to @p sc, borrowed for the turn, and its version;
+ *  NULL when there is none now. */
+const char *gate_token(struct gate *gate, const struct shortcode *sc,
+                       int *ret_version);
+
+/** An answer has refused that version of it: another is fetched, once. */
+void gate_token_refused(struct gate *gate, const struct shortcode *sc,
+                        int version);
+
 /** For /health: one row per consumer key. */
 size_t gate_health(const struct gate *gate, struct health *rows, size_t max);
 

@@ -96,6 +96,8 @@ enum err_code config_defaults_run(const struct cli *cli,
                                   const struct config *cfg, struct err *err);
 enum err_code migrate_run(const struct cli *cli, const struct config *cfg,
                           struct err *err);
+enum err_code pull_register_run(const struct cli *cli, const struct config *cfg,
+                                struct err *err);
 enum err_code topics_create_run(const struct cli *cli, const struct config *cfg,
                                 struct err *err);
 enum err_code topics_list_run(const struct cli *cli, const struct config *cfg,

@@ -38,6 +38,22 @@ const struct command commands[] = {
         .run = migrate_run,
     },
     {
+        .name = "pull register",
+        .operands = "SHORTCODE NUMBER",
+        .summary = "registers a shortcode for Pull Transactions",
+        .help = "Tells the provider that the shortcode will ask for its "
+                "transactions by Pull, with\nNUMBER as the nominated phone. "
+                "Once is enough, again is harmless. Workers ask when\n"
+                "the shortcode's setting `pull` is post or get. Needs the "
+                "shortcode's credentials\nand the database, where both the "
+                "request and the answer stand in the audit trail.\nWorkers "
+                "may have to fetch another access token afterwards.",
+        .examples = "  foleni pull register 600000 0722000000 -c config.cfg "
+                    "\\\n      --why \"go-live of the shop\"\n",
+        .options = CLI_OPERATOR,
+        .run = pull_register_run,
+    },
+    {
         .name = "topics create",
         .summary = "creates the Kafka topics that are missing",
         .help = "Creates each topic with the partitions, replicas and "

@@ -60,12 +60,12 @@ def clients(secrets):
             for name, c in CLIENTS.items()]
 
 
-def shortcodes(secrets, base_url):
-    """The list `shortcodes`, all with one provider."""
+def shortcodes(secrets, base_url, more=None):
+    """The list `shortcodes`, all with one provider and the members of more."""
     return [{"shortcode": n, "base_url": base_url,
              "consumer_key_file": secrets / "consumer-key",
              "consumer_secret_file": secrets / "consumer-secret",
-             "passkey_file": secrets / "passkey"}
+             "passkey_file": secrets / "passkey", **(more or {})}
             for n in SHORTCODES]
 
 

@@ -41,13 +41,14 @@ class World:
 
     def __init__(self, directory, postgres, broker, database="foleni",
                  prefix="", settings=None, workers=1, quick=True,
-                 profile=None):
+                 profile=None, shortcode=None):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.postgres = postgres
         self.broker = broker
         self.database = database
         self.prefix = prefix
+        self.shortcode = shortcode  # further members of each shortcode
         self.profile = profile  # the simulator's, before anybody calls it
         # the embedded broker answers an idle fetch at its end, no sooner
         fetch = {"kafka.fetch_wait_ms": 50} if broker.embedded else {}
@@ -129,7 +130,8 @@ class World:
             "sim.journal": self.directory / "daraja.journal",
             **self.settings,
             "clients": conf.clients(secrets),
-            "shortcodes": conf.shortcodes(secrets, provider_url),
+            "shortcodes": conf.shortcodes(secrets, provider_url,
+                                           self.shortcode),
         }
         self.config.write_text(conf.libconfig(values))
 

@@ -36,7 +36,7 @@ LAYERS = {
         ["verdict", "retry", "recorder"],
         ["flow"],
         ["store", "gate", "tell", "notice", "anchor"],
-        ["intake", "pulse"],
+        ["intake", "pulse", "pull"],
         ["consumer"],
         ["main"],
     ],
@@ -66,6 +66,7 @@ KNOWS = {
     "consumer/pulse": {"store"},
     "consumer/anchor": set(),
     "consumer/tell": set(),
+    "consumer/pull": set(),
     "consumer/notice": {"flow"},
 }
 

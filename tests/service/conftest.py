@@ -84,9 +84,7 @@ def make_shared(run_directory, postgres, kafka):
         finish(made)
 
 
-@pytest.fixture
-def make_world(run_directory, postgres, kafka):
-    """make_world(settings=..., workers=2).start(): one for this test."""
+def _maker(run_directory, postgres, kafka):
     mine = []
 
     def maker(**options):
@@ -96,6 +94,18 @@ def make_world(run_directory, postgres, kafka):
     yield maker
     for made in mine:
         finish(made)
+
+
+@pytest.fixture
+def make_world(run_directory, postgres, kafka):
+    """make_world(settings=..., workers=2).start(): one for this test."""
+    yield from _maker(run_directory, postgres, kafka)
+
+
+@pytest.fixture(scope="module")
+def make_shared_world(run_directory, postgres, kafka):
+    """The same for a module's tests to share."""
+    yield from _maker(run_directory, postgres, kafka)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -12,7 +12,8 @@ from tests.harness.place import REPO, build_directory, wait_for
 
 MIGRATIONS = REPO / "schemas/sql"
 TABLES = {"payments", "timeline", "workers", "intake", "stray_callbacks",
-          "migrations", "operator_actions", "anchors", "notices", "alarms"}
+          "migrations", "operator_actions", "anchors", "notices", "alarms",
+          "pulls", "pull_passes"}
 USAGE, NOT_FOUND, AWAY, IO, AGAIN, CONFIG = 64, 66, 69, 74, 75, 78
 
 pytestmark = pytest.mark.sanitized
