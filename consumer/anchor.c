@@ -34,6 +34,12 @@ static const char *const session[] = {
     "SET work_mem = '32MB'",    NULL,
 };
 
+#define ANCHOR_HASH                                                           \
+    TRAIL_ANCHOR("a.prev", "a.number", "a.at", "a.from_tx", "a.to_tx", "t.n", \
+                 "t.hash", "o.n", "o.hash")
+#define TIMELINE TRAIL_TIMELINE("a.from_tx", "a.to_tx")
+#define ACTIONS TRAIL_ACTIONS("a.from_tx", "a.to_tx")
+
 /* $1 how old the last one must be in us. */
 static const char anchor_sql[] =
     "WITH last AS (SELECT number, at, to_tx, timeline_n, hash FROM anchors "
@@ -51,19 +57,8 @@ static const char anchor_sql[] =
     "INSERT INTO anchors (number, at, from_tx, to_tx, timeline_n, "
     "timeline_hash, actions_n, actions_hash, hash) "
     "SELECT a.number, a.at, a.from_tx, a.to_tx, t.n, t.hash, o.n, "
-    "o.hash, " TRAIL_ANCHOR(
-        "a.prev", "a.number", "a.at", "a.from_tx", "a.to_tx", "t.n", "t.hash",
-        "o.n",
-        "o.hash") " FROM a CROSS JOIN LATERAL " TRAIL_TIMELINE("a.from_tx",
-                                                               "a.to_tx") " AS "
-                                                                          "t "
-                                                                          "CROS"
-                                                                          "S "
-                                                                          "JOIN"
-                                                                          " LAT"
-                                                                          "ERAL"
-                                                                          " " TRAIL_ACTIONS("a.from_tx",
-                                                                                            "a.to_tx") " AS o RETURNING number, timeline_n";
+    "o.hash, " ANCHOR_HASH " FROM a CROSS JOIN LATERAL " TIMELINE
+    " AS t CROSS JOIN LATERAL " ACTIONS " AS o RETURNING number";
 
 static const struct pg_statement statements[] = {
     [Q_LOCK] = {"anchor_lock", "SELECT " LOCK},
