@@ -32,7 +32,12 @@ enum cli_option {
     CLI_DRY_RUN = 1 << 7,
     CLI_WHY = 1 << 8,
     CLI_WHO = 1 << 9,
-    CLI_YES = 1 << 10
+    CLI_YES = 1 << 10,
+    CLI_PAID = 1 << 16,
+    CLI_PAID_AT = 1 << 17,
+    CLI_NOT_PAID = 1 << 18,
+    CLI_AGAIN = 1 << 19,
+    CLI_FORCE = 1 << 20
 };
 
 /** The options of a command that changes something (operator.h). */
@@ -44,6 +49,7 @@ struct cli {
     const char *config; /* NULL = defaults only  */
     const char *directory;
     const char *why, *who;
+    const char *paid, *paid_at; /* a receipt, and when */
     const char *sets[CLI_SETS_MAX];
     size_t sets_n;
     const char *words[CLI_WORDS_MAX]; /* "topics", "create" */
@@ -102,5 +108,7 @@ enum err_code topics_create_run(const struct cli *cli, const struct config *cfg,
                                 struct err *err);
 enum err_code topics_list_run(const struct cli *cli, const struct config *cfg,
                               struct err *err);
+enum err_code resolve_run(const struct cli *cli, const struct config *cfg,
+                          struct err *err);
 
 #endif

@@ -74,5 +74,31 @@ const struct command commands[] = {
         .examples = "  foleni topics list -c config.cfg --json\n",
         .run = topics_list_run,
     },
+    {
+        .name = "resolve",
+        .operands = "PAYMENT",
+        .summary = "a person decides about an unknown payment",
+        .help =
+            "Shows the payment, asks, writes the decision and waits until a "
+            "worker has applied it.\nOne of:\n"
+            "  --paid RECEIPT  M-Pesa's statement shows it; what callback, C2B "
+            "or Pull say later\n                  outranks it\n"
+            "  --not-paid      M-Pesa's statement does not show it, and it is "
+            "over\n"
+            "  --again         another push. The worker of the last one has to "
+            "be proven dead,\n                  and you stand for it that "
+            "the customer saw no prompt\n"
+            "--force overrules what stands against it: a worker that may live, "
+            "a notice of that\nreceipt with other facts. Who and why stand in "
+            "the audit trail.",
+        .examples =
+            "  foleni resolve 0d1f... --paid RKTQDM7W6S "
+            "--why \"seen in the portal\"\n"
+            "  foleni resolve 0d1f... --not-paid --why \"not in the statement "
+            "of that day\"\n",
+        .options = CLI_OPERATOR | CLI_PAID | CLI_PAID_AT | CLI_NOT_PAID |
+                   CLI_AGAIN | CLI_FORCE,
+        .run = resolve_run,
+    },
 };
 const size_t commands_n = ARRAY_LEN(commands);

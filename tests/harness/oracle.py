@@ -30,6 +30,7 @@ def _states():
 
 
 STATE, FINAL = _states()
+RESOLVED = 14  # FLOW_RESOLVED in timeline.cause
 AT_END = FINAL | {"unresolved"}
 
 
@@ -102,6 +103,7 @@ class Found:
     pushes: dict               # payment -> [Push], in order
     events: dict               # payment -> [event], in the topic's order
     letters: list = field(default_factory=list)
+    by_person: set = field(default_factory=set)  # decided with `resolve`
 
     def count(self, state):
         return sum(r["status"] == state for r in self.rows.values())
@@ -132,13 +134,15 @@ def look(world):
     pushes = defaultdict(list)
     for push in read_journal(world.sim.journal()).values():
         pushes[push.payment].append(push)
-    timeline = defaultdict(list)
-    for row in world.query("SELECT payment::text, version FROM timeline "
+    timeline, by_person = defaultdict(list), set()
+    for row in world.query("SELECT payment::text, version, cause FROM timeline "
                            "ORDER BY payment, version"):
         timeline[row["payment"]].append(row["version"])
+        if row["cause"] == RESOLVED:
+            by_person.add(row["payment"])
     return Found(world.promised, _rows(world), dict(timeline), dict(pushes),
                  _events(world.topics.read("payments.status")),
-                 world.topics.read("payments.dead"))
+                 world.topics.read("payments.dead"), by_person)
 
 
 def states(world):
@@ -156,6 +160,8 @@ def double_pushes(found):
         for (attempt, n) in Counter(p.attempt for p in pushes).items():
             if n > 1:
                 yield f"{ident}: attempt {attempt} was sent {n} times"
+        if ident in found.by_person:
+            continue  # who said "again" stands for it
         for i, later in enumerate(pushes):
             for earlier in pushes[:i]:
                 if not earlier.proven_over(later.at):

@@ -94,7 +94,7 @@ def shipped():
 def test_help_names_every_command():
     said = fine("--help")
     for name in ("config show", "config defaults", "migrate", "topics create",
-                 "topics list"):
+                 "topics list", "resolve"):
         assert name in said
         assert f"Usage: foleni {name}" in fine(*name.split(), "--help")
         assert "Examples:" in fine("--help", *name.split())
