@@ -115,11 +115,14 @@ class Cluster:
         at = metadata.topics[topic].partitions.get(partition)
         return self.nodes[at.leader - 1] if at and at.leader > 0 else None
 
-    def wait_serving(self, timeout_s=90):
-        """Until every node is there and each partition has all its copies."""
+    def wait_serving(self, timeout_s=90, again=False):
+        """Until every node is there and each partition has all its copies.
+        With `again` a node that ends is started again."""
         def whole():
             for node in self.nodes:
-                if not node.running():
+                if not node.running() and again:
+                    node.start()
+                elif not node.running():
                     raise RuntimeError(f"Kafka ended:\n{node.tail()}")
             found = self.metadata()
             return found and len(found.brokers) == len(self.nodes) and all(

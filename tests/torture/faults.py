@@ -242,7 +242,7 @@ class PgRestart(Fault):
     """Postgres restarted, immediate"""
 
     def strike(self):
-        self.field.postgres.stop(hard=True)
+        self.field.server.stop(hard=True)
         self.field.start_postgres()
 
 
@@ -252,10 +252,10 @@ class PgKill(Fault):
     lasts = (0, 3)
 
     def strike(self):
-        self.field.postgres.kill9()
+        self.field.server.kill9()
 
     def heal(self):
-        if not self.field.postgres.running():
+        if not self.field.server.running():
             self.field.start_postgres()
 
 
@@ -265,11 +265,11 @@ class PgFreeze(Fault):
     lasts = (0.3, 4)
 
     def strike(self):
-        self.field.postgres.freeze()
+        self.field.server.freeze()
 
     def heal(self):
-        if self.field.postgres.running():
-            self.field.postgres.thaw()
+        if self.field.server.running():
+            self.field.server.thaw()
 
 
 class PgBackends(Fault):
@@ -413,6 +413,71 @@ class CallbacksCut(Fault):
         self.field.callback_weather.calm()
 
 
+class LoseHost(Fault):
+    """a worker's host is lost, with its flight recorder"""
+    lasts = (3, 6)
+    weight = 3
+
+    def strike(self):
+        self.n = self.dice.randrange(len(self.field.workers))
+        self.field.lose_host(self.n)
+
+    def heal(self):
+        for link in (self.field.pg_links[self.n],
+                     self.field.kafka_links[self.n]):
+            link.weather.cut()
+            link.weather.calm()
+
+
+class PgPromote(Fault):
+    """the primary is lost, its standby is promoted"""
+    weight = 3
+
+    def strike(self):
+        if self.field.postgres.standby:
+            self.field.promote()
+
+
+class DiskFull(Fault):
+    """a disk without room"""
+    lasts = (0.5, 4)
+    weight = 2
+    disk = ""
+
+    def strike(self):
+        self.field.disk_full = True
+        self.field.disks[self.disk].fill()
+
+    def heal(self):
+        self.field.disks[self.disk].empty()
+
+
+class DiskFullPg(DiskFull):
+    """no room for Postgres"""
+    disk = "pg"
+
+    def heal(self):
+        super().heal()
+        if not self.field.server.running():
+            self.field.start_postgres()
+
+
+class DiskFullKafka(DiskFull):
+    """no room for Kafka"""
+    disk = "kafka"
+
+    def heal(self):
+        super().heal()
+        for node in self.field.broker.nodes:
+            if not node.running():
+                node.start()
+
+
+class DiskFullField(DiskFull):
+    """no room for flight recorders, spool and logs"""
+    disk = "field"
+
+
 ALL = {
     "kill-worker": KillWorker, "kill-workers": KillAllWorkers,
     "stop-worker": StopWorker, "stop-kill-worker": StopWorkerThenKill,
@@ -429,19 +494,30 @@ ALL = {
     "sim-down": SimDown, "sim-freeze": SimFreeze, "sim-tokens": SimTokens,
     "callbacks-cut": CallbacksCut,
 }
+# What an environment adds.
+MORE = {
+    "hosts": {"lose-host": LoseHost},
+    "standby": {"pg-promote": PgPromote},
+    "standby-sync": {"pg-promote": PgPromote},
+    "disks": {"disk-full-pg": DiskFullPg, "disk-full-kafka": DiskFullKafka,
+              "disk-full-field": DiskFullField},
+}
 
 
-def choose(wanted):
+def choose(wanted, environments=()):
     """{name: kind} of a comma list of names or their beginnings."""
+    kinds = dict(ALL)
+    for name in environments:
+        kinds.update(MORE.get(name, {}))
     if not wanted:
-        return ALL
+        return kinds
     chosen = {}
     for word in wanted.split(","):
-        found = {n: k for n, k in ALL.items()
+        found = {n: k for n, k in kinds.items()
                  if n == word or n.startswith(word + "-")}
         if not found:
             raise SystemExit(f"torture: there is no fault {word!r}; there "
-                             f"are: {' '.join(ALL)}")
+                             f"are: {' '.join(kinds)}")
         chosen.update(found)
     return chosen
 

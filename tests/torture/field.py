@@ -7,11 +7,11 @@ import time
 from collections import namedtuple
 
 from tests.harness import settings as conf
-from tests.harness.place import alive, wait_for
+from tests.harness.place import alive, remove, wait_for
 from tests.harness.program import Program
 from tests.harness.world import Api, World
 from tests.torture.faults import PROFILE
-from tests.torture.links import PostgresLink, TcpLink, Weather
+from tests.torture.links import primary, PostgresLink, TcpLink, Weather
 
 WORKERS, APIS = 3, 2
 LOST_CODE = 75  # it found itself declared dead, and is to be started again
@@ -51,6 +51,7 @@ class Field(World):
         self.postgres_began = []  # starts of the server
         self.own_hosts = own_hosts
         self.crowd = None
+        self.disk_full = False  # a program may say so and end
         self._asleep = set()
         self._own_environment()
 
@@ -94,7 +95,9 @@ class Field(World):
         self.callback_weather = Weather()
         self.balancer = TcpLink(self.callback_weather,
                                 lambda: [a.port for a in self.apis])
-        for api in self.apis:
+        for n, api in enumerate(self.apis):
+            link = PostgresLink(self.directory / f"pg-api-{n}", self.postgres)
+            api.sets["database.conninfo"] = link.conninfo(self.database)
             api.start()
         for n, worker in enumerate(self.workers):
             self._set_up(n, worker)
@@ -177,7 +180,8 @@ class Field(World):
                 continue
             code = program.process.returncode
             windowed = code == -9 and b"window " in program.said()[-400:]
-            if not windowed and code != LOST_CODE:
+            if not windowed and code != LOST_CODE and not (
+                    self.disk_full and code > 0):
                 self.crashes.append(
                     f"{self.name(program)} ended with {code}:\n"
                     f"{program.tail(20)}")
@@ -190,12 +194,31 @@ class Field(World):
 
     # --- servers ---
 
+    @property
+    def server(self):
+        return primary(self.postgres)
+
     def start_postgres(self):
-        self.postgres.start()
+        self.server.start()
         self.postgres_began.append(time.time())
 
+    def promote(self):
+        """The primary is lost for good, its standby takes over."""
+        dead = self.postgres.promote()
+        self.postgres_began.append(time.time())
+        remove(dead.directory)
+
+    def lose_host(self, n):
+        """A worker's host goes off the net and never comes back as it was:
+        its sessions stay open at the servers, its recorder is gone."""
+        for link in (self.pg_links[n], self.kafka_links[n]):
+            link.weather.stall()
+        self.kill(self.workers[n], 3)
+        for file in self.recorder(n).iterdir():
+            file.unlink()
+
     def set_read_only(self, on):
-        connection = self.postgres.connect("postgres")
+        connection = self.server.connect("postgres")
         with connection.cursor() as cursor:
             cursor.execute("SET default_transaction_read_only = off")
             cursor.execute("ALTER SYSTEM SET default_transaction_read_only = "
@@ -230,17 +253,22 @@ class Field(World):
                 node.thaw()
             else:
                 node.start()
-        if self.postgres.running():
-            self.postgres.thaw()
+        if self.server.running():
+            self.server.thaw()
         else:
             self.start_postgres()
+        if getattr(self.postgres, "standby", self) is None:
+            self.postgres.attach()
         self.set_read_only(False)
         self.again = {p: 0 for p in self.again}
+        self.disk_full = False
 
     def wait_up(self, dice, timeout_s=90):
         """Until every process runs and is ready."""
         def up():
             self.supervise(dice)
+            if not self.server.running():
+                self.start_postgres()
             return all(p.running() and p.ready() for p in self.served)
         wait_for("every process is ready", up, timeout_s, 0.05)
 

@@ -6,7 +6,13 @@ import socket
 import threading
 import time
 
-from tests.harness.proxy import PostgresProxy, _Pair
+from tests.harness.postgres import SUPERUSER
+from tests.harness.proxy import SOCKET, PostgresProxy, _Pair
+
+
+def primary(postgres):
+    """The server that writes: of a pair, or the only one."""
+    return getattr(postgres, "primary", postgres)
 
 
 class Weather:
@@ -79,11 +85,14 @@ def _end(connection):
 
 
 class PostgresLink(PostgresProxy):
-    """A worker's way to Postgres."""
+    """A program's way to Postgres, whichever server is the primary."""
 
     def __init__(self, directory, postgres):
         self.weather = Weather()
         super().__init__(directory, postgres)
+
+    def conninfo(self, database):
+        return f"host={self.directory} user={SUPERUSER} dbname={database}"
 
     def _accept(self):
         while True:
@@ -93,7 +102,7 @@ class PostgresLink(PostgresProxy):
                 return
             server = socket.socket(socket.AF_UNIX)
             try:
-                server.connect(self._target)
+                server.connect(str(primary(self._postgres).directory / SOCKET))
             except OSError:
                 client.close()
                 continue

@@ -27,6 +27,7 @@ class Tally:
         self.took = []      # seconds from a death to its rows in hand
         self.hindered = []  # the same while Postgres was away, too
         self.late = ""
+        self.impossible = []  # what could not be done here, and why
         self.numbers = {}
         self._deaths = 0
         self._last_s = 0
@@ -94,7 +95,7 @@ class Tally:
 
     def table(self):
         rows = [("commit", self.options.commit), ("seed", self.options.seed),
-                ("environment", self.options.env),
+                ("environment", ",".join(sorted(self.options.env))),
                 ("rounds", f"{self.rounds} in "
                  f"{time.monotonic() - self.began:.0f} s"),
                 *self.numbers.items(),
@@ -103,6 +104,7 @@ class Tally:
                  self._quantiles(self.hindered)),
                 ("faults", sum(self.struck.values()))]
         rows += [(f"  {name}", n) for name, n in sorted(self.struck.items())]
+        rows += [("not possible here", what) for what in self.impossible]
         if self.late:
             rows.append(("late", self.late))
         wide = max(len(name) for name, _ in rows)

@@ -92,9 +92,9 @@ class Rules:
 
     def evidence_ignored(self, found):
         """`unresolved` only where nobody told us anything: no callback was
-        accepted, and the answer with the id never came, or died with the
-        worker that had it. (With the id a query is asked; in these shrunk
-        windows it may come too late.)"""
+        accepted, and the answer with the id never came (which its worker
+        says), or died with the worker that had it. With the id a query is
+        asked; in these shrunk windows it may come too late."""
         for ident, row in found.rows.items():
             pushes = found.pushes.get(ident)
             if row["status"] != "unresolved" or not pushes:
@@ -106,6 +106,7 @@ class Rules:
             last = pushes[-1]
             told = last.answer == "ok" and not row["checkout_id"] \
                 if last.accepted else last.proven_over("")
-            if told and not self._answer_may_be_lost(last):
+            if told and row["code"] != "lost_answer" and \
+                    not self._answer_may_be_lost(last):
                 yield (f"{ident}: unresolved, though the provider answered "
                        f"({last.answer}) and the worker lived")

@@ -13,7 +13,8 @@ import time
 from tests.harness import oracle, place
 from tests.harness.cluster import Cluster
 from tests.harness.postgres import Postgres
-from tests.torture import faults, report
+from tests.harness.standby import Pair
+from tests.torture import disks, faults, report
 from tests.torture.clients import Crowd
 from tests.torture.field import WORKERS, Field
 from tests.torture.links import KafkaLink
@@ -24,6 +25,8 @@ LOAD_S = 4          # of a round: its load, and when faults strike
 LATE_S = 3          # faults that last longer end then
 SETTLE_S = 120      # generous: after that something is stuck
 AGREE_S = 20        # what is on its way between memories has arrived by then
+ENVIRONMENTS = {"single", "cluster", "hosts", "standby", "standby-sync",
+                "disks"}
 KAFKA = {"group.min.session.timeout.ms": 1000}
 
 
@@ -36,18 +39,33 @@ class Torture:
         self.options = options
         self.directory = directory
         self.tally = report.Tally(options)
-        nodes = 3 if options.env == "cluster" else 1
+        self.disks, env = {}, options.env
+        if "disks" in env:
+            self.disks, why = disks.mount({
+                "pg": (directory / "pg", 700),
+                "kafka": (directory / "kafka", 400),
+                "field": (directory / "field", 200)})
+            if not self.disks:
+                self.tally.impossible.append(f"disks: {why}")
+                env = env - {"disks"}
+        nodes = 3 if "cluster" in env else 1
         links = [KafkaLink(nodes) for _ in range(WORKERS)]
         self.cluster = Cluster(directory / "kafka", nodes, links, KAFKA)
-        self.postgres = Postgres(directory / "pg")
+        self.postgres = Pair(directory / "pg", "standby-sync" in env) \
+            if env & {"standby", "standby-sync"} else Postgres(
+                directory / "pg", {"max_wal_size": "256MB"}
+                if self.disks else None)
         copies = {"topics.replication": nodes, "topics.min_insync": 2} \
             if nodes > 1 else {}
         self.cluster.start()
         self.postgres.start()
         self.field = Field(directory / "field", self.postgres, self.cluster,
-                           links, {**copies, **options.settings})
-        self.nemesis = faults.Nemesis(self.field,
-                                      faults.choose(options.faults))
+                           links, {**copies, **options.settings},
+                           "hosts" in env)
+        self.field.disks = self.disks
+        self.nemesis = faults.Nemesis(
+            self.field, faults.choose(options.faults, env))
+        self.witness = None
 
     def start(self):
         self.field.start()
@@ -76,8 +94,8 @@ class Torture:
             time.sleep(0.01)
         self.nemesis.heal_all()
         self.field.heal()
+        self.cluster.wait_serving(SETTLE_S, again=True)
         self.field.wait_up(dice)
-        self.cluster.wait_serving()
         self._settle(dice, older)
         self._judge(n, older)
 
@@ -151,13 +169,16 @@ class Torture:
     def end(self, keep):
         for program in self.field.programs:
             program.end()
-        self.witness.close()
+        if self.witness:
+            self.witness.close()
         if keep:
             self.cluster.stop()
             self.postgres.stop(hard=True)
             return
         self.cluster.destroy()
         self.postgres.destroy()
+        for disk in self.disks.values():
+            disk.unmount()
         place.remove(self.directory)
 
 
@@ -172,7 +193,7 @@ class Options:
         self.rounds = int(environ.get("ROUNDS") or 5)
         self.seed = int(environ.get("SEED") or random.randrange(10**6))
         self.faults = environ.get("FAULTS", "")
-        self.env = environ.get("ENV") or "single"
+        self.env = set((environ.get("ENV") or "single").split(","))
         self.rate = float(environ.get("RATE") or 70)
         self.keep = bool(environ.get("KEEP"))
         self.forget = bool(environ.get("FORGET"))
@@ -180,8 +201,8 @@ class Options:
                              environ.get("SETTINGS", "").split(",") if p)
         self._aim(environ)
         self.commit = commit()
-        if self.env not in ("single", "cluster"):
-            raise SystemExit(f"torture: there is no ENV={self.env}")
+        if not self.env <= ENVIRONMENTS:
+            raise SystemExit(f"torture: ENV is of {sorted(ENVIRONMENTS)}")
 
     @staticmethod
     def _aim(environ):
@@ -200,7 +221,7 @@ def run(options):
     """True when nothing contradicted."""
     directory = place.run_directory(f"torture-{os.getpid()}")
     print(f"torture: seed {options.seed}, {options.rounds} rounds, "
-          f"env {options.env}, commit {options.commit}\n"
+          f"env {','.join(sorted(options.env))}, commit {options.commit}\n"
           f"torture: {directory}", flush=True)
     torture = Torture(directory, options)
     fault = None

@@ -1,0 +1,53 @@
+"""Small file systems that can be filled: tmpfs, which only root may mount."""
+
+import os
+import subprocess
+from pathlib import Path
+
+
+class Disk:
+    """`directory` becomes a file system of `mbytes`."""
+
+    def __init__(self, directory, mbytes):
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._ballast = self.directory / "ballast"
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={mbytes}m,mode=755",
+             "tmpfs", self.directory], capture_output=True, text=True)
+        if done.returncode:
+            raise OSError(done.stderr.strip())
+
+    def fill(self):
+        """Leaves less than a page of room."""
+        with self._ballast.open("ab") as f:
+            while True:
+                at = os.statvfs(self.directory)
+                size = min(at.f_bavail * at.f_frsize, 16 << 20)
+                if not size:
+                    return
+                try:
+                    f.write(bytes(size))
+                    f.flush()
+                except OSError:
+                    return
+
+    def empty(self):
+        self._ballast.unlink(missing_ok=True)
+
+    def unmount(self):
+        self.empty()
+        subprocess.run(["umount", "-l", self.directory], check=False)
+
+
+def mount(sizes):
+    """({name: Disk}, why not) for {name: (directory, mbytes)}."""
+    disks = {}
+    try:
+        for name, (directory, mbytes) in sizes.items():
+            disks[name] = Disk(directory, mbytes)
+    except OSError as error:
+        for disk in disks.values():
+            disk.unmount()
+        return {}, str(error)
+    return disks, ""
