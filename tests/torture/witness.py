@@ -5,9 +5,9 @@ import hashlib
 import json
 from collections import defaultdict
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from tests.harness import oracle
+from tests.harness import oracle, place
 from tests.harness.topics import header
 
 _KEPT = ("version", "status", "final", "result")
@@ -77,12 +77,11 @@ class Witness:
                 "version_header": header(record, "foleni-version")}
 
     def _read_topics(self):
-        ends = {}
-        for topic, p in self._at:
-            at = TopicPartition(topic, p)
-            ends[topic, p] = self._consumer.get_watermark_offsets(at, 30)[1]
+        ends = {(t, p): place.wait_for(
+            f"the end of {t}", lambda at=TopicPartition(t, p): self._end(at),
+            60, 0.2) for t, p in self._at}
         touched, idle = set(), 0
-        while any(self._at[k] < end for k, end in ends.items()):
+        while any(self._at[k] < end for k, (end,) in ends.items()):
             records = self._consumer.consume(500, 0.5)
             idle = 0 if records else idle + 1
             if idle > 120:
@@ -91,6 +90,13 @@ class Witness:
                 if not record.error():
                     touched |= self._take(record)
         return touched
+
+    def _end(self, at):
+        """(end,) of a partition; None while nobody leads it."""
+        try:
+            return self._consumer.get_watermark_offsets(at, 10)[1:]
+        except KafkaException:
+            return None
 
     def _take(self, record):
         self._at[record.topic(), record.partition()] = record.offset() + 1
