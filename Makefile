@@ -119,6 +119,11 @@ histories: $(HISTORIES) ## Random histories of one payment (N= SEED= ONLY=)
 	@$< $(if $(N),--n $(N)) $(if $(SEED),--seed $(SEED)) \
 	 $(if $(ONLY),--only $(ONLY))
 
+.PHONY: mutants
+mutants: $(HISTORIES) $(BUILD)/tests/test_flow $(BUILD)/tests/test_flow_money \
+         $(BUILD)/tests/test_verdict ## The flow broken on purpose: all noticed?
+	@FOLENI_BUILD=$(BUILD) tests/mutants/run $(ARGS)
+
 .PHONY: contract
 contract: all $(BUILD)/contract ## Schemas against the code, both directions
 	@FOLENI_BUILD=$(BUILD) tests/py tests/contract

@@ -55,8 +55,9 @@ struct flow_event {
     enum flow_event_kind kind;
     int attempt;   /* which one it speaks of; 0 in DUE, ORPHAN          */
     uint32_t dice; /* random, for jitter                                */
-    int64_t owner; /* DUE: the incarnation that would push it; NOT_SENT: that
-                      did not; ORPHAN, NEVER_BEGAN: the one that is dead */
+    int64_t owner; /* DUE: the incarnation that would push it; NOT_SENT,
+                      ANSWER: whose push it was; ORPHAN, NEVER_BEGAN: the one
+                      that is dead                                      */
     struct verdict verdict; /* ANSWER, CALLBACK, QUERY                 */
     struct callback_money { /* CALLBACK, MONEY, RESOLVED, RECEIPT_TAKEN */
         char receipt[RECEIPT_MAX + 1];

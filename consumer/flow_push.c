@@ -6,11 +6,17 @@
 
 #include "common/must.h"
 
-/* Of its own claim only: where Postgres has forgotten that one, the attempt of
-   this number may be another worker's, and may have left. */
+/* What proves that nothing left is proof of its own claim only: where Postgres
+   has forgotten that one, the attempt of this number may be another worker's,
+   and may have left. */
+static bool own_claim(const struct step *s)
+{
+    return s->p->owner == s->e->owner;
+}
+
 void flow_not_sent(struct step *s)
 {
-    if (!step_open_push(s->p) || s->p->owner != s->e->owner)
+    if (!step_open_push(s->p) || !own_claim(s))
         return;
     step_result(s, s->e->unreachable ? RESULT_UNREACHABLE : RESULT_NONE,
                 EVIDENCE_ANSWER, s->e->unreachable ? "unreachable" : "",
@@ -93,19 +99,21 @@ static bool on_a_persons_word(const struct step *s)
     return s->p->evidence == EVIDENCE_PERSON;
 }
 
-/* Busy with what? It may be that earlier attempt, alive after all; also when
-   the same is told once more. */
+/* Busy with what? It may be that earlier attempt, alive after all. */
 static void answer_locked(struct step *s)
 {
-    bool unknown_so =
-        s->p->state == PAYMENT_UNKNOWN && s->p->class == RESULT_PHONE_BUSY;
-
-    if (on_a_persons_word(s) || unknown_so) {
+    if (on_a_persons_word(s)) {
         answer_ambiguous(s);
         return;
     }
     step_verdict(s, EVIDENCE_ANSWER);
     step_unsent(s, step_busy_phone(s));
+}
+
+static bool refuses(enum verdict_kind kind)
+{
+    return kind == VERDICT_FAILED || kind == VERDICT_AUTH ||
+           kind == VERDICT_THROTTLED || kind == VERDICT_LOCKED;
 }
 
 void flow_answer(struct step *s)
@@ -119,13 +127,17 @@ void flow_answer(struct step *s)
         [VERDICT_LOCKED] = answer_locked,
     };
 
-    must(s->e->verdict.kind < ARRAY_LEN(by_kind));
+    enum verdict_kind kind = s->e->verdict.kind;
+
+    must(kind < ARRAY_LEN(by_kind));
     if (s->e->verdict.stop_line)
         s->actions[FLOW_DO_STOP_LINE] = true;
+    if (refuses(kind) && !own_claim(s))
+        return;
     if (step_open_push(s->p))
-        by_kind[s->e->verdict.kind](s);
+        by_kind[kind](s);
     else if (s->p->state == PAYMENT_WAITING && on_a_persons_word(s) &&
-             s->e->verdict.kind == VERDICT_ACCEPTED)
+             kind == VERDICT_ACCEPTED)
         answer_accepted(s); /* it had left: no other one follows */
     else /* a callback was faster; its id is still worth having */
         step_bind_ids(s);

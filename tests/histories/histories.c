@@ -3,7 +3,7 @@
  * that breaks a rule as short as it can: moves are taken out while the same
  * rule still breaks. What is printed then is enough to play it again.
  *
- *   flow-histories [--n N] [--seed S] [--only I] [--jobs J]
+ *   flow-histories [--n N] [--seed S] [--only I] [--jobs J] [--brief 1]
  *
  * A history is played in a process that may die of a must(): each has its
  * moves in shared memory before it plays them.
@@ -46,7 +46,7 @@ struct shared {
 struct options {
     uint64_t n, seed, only;
     int jobs;
-    bool one;
+    bool one, brief; /* brief: what broke is enough */
 };
 
 /* --- making --- */
@@ -231,6 +231,8 @@ static void report(const struct options *o, const struct shared *s)
     printf("BROKEN %s\n  seed %" PRIu64 ", history %" PRIu64
            ": make histories SEED=%" PRIu64 " ONLY=%" PRIu64 "\n",
            s->fault, o->seed, s->index, o->seed, s->index);
+    if (o->brief)
+        return;
     shorten(&h, s->fault);
     printf("  the shortest of it, %d of %d moves%s:\n", h.n, s->playing.n,
            h.heals ? ", then all faults end" : "");
@@ -356,6 +358,8 @@ static struct options read_options(int argc, char **argv)
             o.seed = n;
         } else if (strcmp(argv[i], "--jobs") == 0) {
             o.jobs = (int)MAX(UINT64_C(1), MIN(n, (uint64_t)JOBS_MAX));
+        } else if (strcmp(argv[i], "--brief") == 0) {
+            o.brief = n != 0;
         } else if (strcmp(argv[i], "--only") == 0) {
             o.one = true;
             o.only = n;

@@ -74,6 +74,8 @@ bool move_callback(struct world *w, uint32_t dice)
         set_checkout_id(&e->verdict, attempt);
     if (!code) {
         set_money(w, e, attempt, &dice);
+        if (once_in(&dice, 8))
+            e->money.receipt[0] = '\0'; /* no item of it is guaranteed */
     } else if (!a->end_told) {
         a->end_told = true;
         a->end_told_at = w->now_at;

@@ -198,6 +198,7 @@ static void tell_end(struct world *w, int attempt, uint32_t dice)
     struct attempt *a = &w->attempts[attempt];
     struct flow_event *e = world_event(w, a->end, attempt, dice);
 
+    e->owner = a->life;
     e->unreachable = once_in(&dice, 2);
     verdict_by_name(verdict_name(a->answer), &e->verdict);
     if (a->end == FLOW_ANSWER && a->with_id)

@@ -483,6 +483,24 @@ static void test_unsent_is_of_its_own_claim_only(void **state)
     assert_false(step(&p, &e, T0 + 2 * US_PER_S).changed);
 }
 
+/* The same of what the provider refused the first one. */
+static void test_refused_is_of_its_own_claim_only(void **state)
+{
+    static const enum verdict_kind refusals[] = {
+        VERDICT_AUTH, VERDICT_THROTTLED, VERDICT_LOCKED, VERDICT_FAILED};
+    struct payment sent = claimed(CLAIM_GO), lost = unknown();
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+        struct flow_event e = answer(refusals[i], 1);
+
+        assert_true(step(&sent, &e, T0 + US_PER_S).changed);
+        assert_false(step(&lost, &e, T0 + 2 * US_PER_S).changed);
+        e.owner = OTHER;
+        assert_false(step(&sent, &e, T0 + US_PER_S).changed);
+    }
+}
+
 static void test_deadline_after_a_push_is_no_rejection(void **state)
 {
     struct payment p = prompted();
@@ -660,6 +678,7 @@ int main(void)
         cmocka_unit_test(test_too_soon_after_ones_own),
         cmocka_unit_test(test_late_phone_busy_leaves_the_proof),
         cmocka_unit_test(test_unsent_is_of_its_own_claim_only),
+        cmocka_unit_test(test_refused_is_of_its_own_claim_only),
         cmocka_unit_test(test_deadline_after_a_push_is_no_rejection),
         cmocka_unit_test(test_spent_attempts_are_dead),
         cmocka_unit_test(test_deadline_pushes_nothing),

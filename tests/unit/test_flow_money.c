@@ -159,6 +159,19 @@ static void test_stronger_evidence_has_the_receipt(void **state)
     assert_false(step(&out.next, &pull, LATER).changed);
 }
 
+/* The callback had no receipt; the notice has it, and is no more than that. */
+static void test_receipt_of_weaker_evidence(void **state)
+{
+    struct payment p = after(prompted(), paid("", 1), LATER);
+    struct flow_event c2b = money(EVIDENCE_C2B, "RCPT1", 1);
+    struct flow_out out = step(&p, &c2b, LATER);
+
+    (void)state;
+    assert_string_equal(out.next.receipt, "RCPT1");
+    assert_int_equal(out.next.evidence, EVIDENCE_CALLBACK);
+    assert_false(out.actions[FLOW_DO_ALARM_DOUBLE]);
+}
+
 static void test_more_receipts_than_the_text_takes(void **state)
 {
     struct payment p = after(prompted(), paid("RCPT000000", 1), LATER);
@@ -456,6 +469,7 @@ int main(void)
         cmocka_unit_test(test_one_payment_told_twice_counts_once),
         cmocka_unit_test(test_second_receipt),
         cmocka_unit_test(test_stronger_evidence_has_the_receipt),
+        cmocka_unit_test(test_receipt_of_weaker_evidence),
         cmocka_unit_test(test_more_receipts_than_the_text_takes),
         cmocka_unit_test(test_earlier_attempt_pays_while_a_later_is_open),
         cmocka_unit_test(test_earlier_attempt_pays_and_stops_the_later),
