@@ -218,10 +218,10 @@ void task_push(struct task *t, int64_t lease_us)
 }
 
 static void alarm_for(const struct payment *p, enum metric metric,
-                      const char *event)
+                      enum flow_action action)
 {
     metric_add(metric, 1);
-    log_error("worker", event, KV_ID("payment", &p->req.id),
+    log_error("worker", flow_alarm_name(action), KV_ID("payment", &p->req.id),
               KV_INT("attempt", p->attempt), KV_INT("amount", p->req.amount),
               KV_INT("shortcode", p->req.shortcode), KV("code", p->code),
               KV("text", p->text), KV("receipt", p->receipt));
@@ -232,19 +232,18 @@ static void act_alarms(const struct payment *p, const bool *actions)
     static const struct {
         enum flow_action action;
         enum metric metric;
-        const char *event;
     } alarms[] = {
-        {FLOW_DO_STOP_LINE, M_ALARM_CONFIGURATION, "misconfigured"},
-        {FLOW_DO_ALARM_DOUBLE, M_ALARM_DOUBLE, "possible_double_charge"},
-        {FLOW_DO_ALARM_UNRESOLVED, M_ALARM_UNRESOLVED, "unresolved"},
-        {FLOW_DO_ALARM_LATE, M_ALARM_LATE, "paid_late"},
-        {FLOW_DO_ALARM_DIFFERS, M_ALARM_DIFFERS, "paid_not_as_asked"},
-        {FLOW_DO_ALARM_TAKEN, M_ALARM_TAKEN, "receipt_taken"},
+        {FLOW_DO_STOP_LINE, M_ALARM_CONFIGURATION},
+        {FLOW_DO_ALARM_DOUBLE, M_ALARM_DOUBLE},
+        {FLOW_DO_ALARM_UNRESOLVED, M_ALARM_UNRESOLVED},
+        {FLOW_DO_ALARM_LATE, M_ALARM_LATE},
+        {FLOW_DO_ALARM_DIFFERS, M_ALARM_DIFFERS},
+        {FLOW_DO_ALARM_TAKEN, M_ALARM_TAKEN},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(alarms); i++)
         if (actions[alarms[i].action])
-            alarm_for(p, alarms[i].metric, alarms[i].event);
+            alarm_for(p, alarms[i].metric, alarms[i].action);
 }
 
 /* What the decision asked for, now that it is written. */
@@ -329,6 +328,8 @@ static void add_to_round(struct round *r, struct task *t)
         .cause = t->event.kind,
         .takes_phone = t->out.actions[FLOW_DO_PUSH],
         .wakes_phone = t->out.actions[FLOW_DO_WAKE_PHONE],
+        .actions = t->out.actions,
+        .receipt = t->event.money.receipt,
     };
 }
 

@@ -214,3 +214,17 @@ const char *flow_event_name(enum flow_event_kind k)
     }
     return "";
 }
+
+const char *flow_alarm_name(enum flow_action a)
+{
+    static const char *const names[FLOW_ACTIONS_N] = {
+        [FLOW_DO_STOP_LINE] = "misconfigured",
+        [FLOW_DO_ALARM_DOUBLE] = "possible_double_charge",
+        [FLOW_DO_ALARM_UNRESOLVED] = "unresolved",
+        [FLOW_DO_ALARM_LATE] = "paid_late",
+        [FLOW_DO_ALARM_DIFFERS] = "paid_not_as_asked",
+        [FLOW_DO_ALARM_TAKEN] = "receipt_taken",
+    };
+
+    return names[a];
+}

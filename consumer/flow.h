@@ -107,4 +107,7 @@ bool flow_may_move(enum payment_state from, enum payment_state to);
 
 const char *flow_event_name(enum flow_event_kind k);
 
+/** "unresolved", as in the metric, the log and the ledger; NULL = no alarm. */
+const char *flow_alarm_name(enum flow_action a);
+
 #endif

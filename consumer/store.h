@@ -119,11 +119,13 @@ void store_holders(struct store *store, const struct holder_row *rows, size_t n,
 
 /** One decision of the flow. */
 struct step_row {
-    const struct payment *seen; /* only id and version are used         */
+    const struct payment *seen; /* only id, version and state are used  */
     const struct payment *next; /* written whole, fenced on seen's version */
     enum flow_event_kind cause; /* for the timeline                     */
     bool takes_phone;           /* an attempt: waiting → sending        */
     bool wakes_phone;           /* the phone became free                */
+    const bool *actions; /* alarms among them are written; NULL = none   */
+    const char *receipt; /* that came with the event, for them           */
 
     /* the answer: */
     enum step_end {
@@ -141,8 +143,9 @@ typedef void (*store_step_fn)(void *arg, int64_t db_now_at,
 /**
  * Writes @p rows (no id twice; borrowed until done), appends the timeline where
  * the version changed, and wakes exactly one waiter (priority, then age) of
- * each phone that became free, in one transaction; those that take a phone
- * follow in a second one. A row that only moves next_action_at keeps its
+ * each phone that became free, in one transaction, which writes the alarms too
+ * and closes that of a payment which is unresolved no more; those that take a
+ * phone follow in a second one. A row that only moves next_action_at keeps its
  * version. What is refused as one batch is written row by row; a row that is
  * refused alone ends as STEP_STALE and is logged.
  */

@@ -17,6 +17,8 @@ enum store_statement {
     STORE_LOOK,
     STORE_HOLDERS,
     STORE_STEP,
+    STORE_ALARM,
+    STORE_CALM,
     STORE_TAKE,
     STORE_STILL,
     STORE_WAKE,
@@ -83,6 +85,10 @@ int64_t store_now_at(struct pg_result *const *results);
  */
 int64_t store_lease_us(const struct store *store, const struct payment *p,
                        int64_t claimed_at, int64_t now_at);
+
+/** Adds the alarms of steps to the open unit, which writes those steps. */
+void store_send_alarms(struct store *store, struct step_row *const *rows,
+                       size_t n);
 
 /** Reads PAYMENT_COLUMNS of all rows; the caller frees. NULL for none. */
 struct payment *store_read_rows(const struct pg_result *r);

@@ -222,6 +222,27 @@ static const char take_sql[] =
                "WHERE h.msisdn = p.msisdn AND h.holds_phone AND h.id <> p.id) "
                "AND " NO_EQUAL_AMOUNT("p", "$28") STEP_END;
 
+/* Of what this very unit has written: the version alone may be another's. */
+#define WRITTEN                                                      \
+    "JOIN payments p ON p.id = r.payment AND p.version = r.version " \
+    "AND p.updated_at = r.updated_at "
+
+static const char alarm_sql[] =
+    "INSERT INTO alarms (payment, kind, attempt, receipt, text) "
+    "SELECT r.payment, r.kind, p.attempt, r.receipt, coalesce(p.text, '') "
+    "FROM unnest($1::uuid[], $2::int4[], $3::timestamptz[], $4::text[], "
+    "$5::text[]) AS r(payment, version, updated_at, kind, receipt) " WRITTEN
+    "ORDER BY r.payment, r.kind ON CONFLICT (payment, kind, attempt, receipt) "
+    "DO UPDATE SET at = now(), text = excluded.text, seen_at = NULL, "
+    "seen_by = NULL";
+
+static const char calm_sql[] =
+    "UPDATE alarms a SET seen_at = now(), seen_by = 'settled' "
+    "FROM unnest($1::uuid[], $2::int4[], $3::timestamptz[]) "
+    "AS r(payment, version, updated_at) " WRITTEN
+    "WHERE a.payment = r.payment AND a.kind = 'unresolved' "
+    "AND a.seen_at IS NULL";
+
 /* Which rows could have been taken by their version: their phone is busy. */
 static const char still_sql[] =
     "SELECT p.id FROM unnest($1::uuid[], $2::int4[]) AS r(id, seen) "
@@ -284,6 +305,8 @@ const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
     [STORE_LOOK] = {"look", look_sql},
     [STORE_HOLDERS] = {"holders", holders_sql},
     [STORE_STEP] = {"step", step_sql},
+    [STORE_ALARM] = {"alarm", alarm_sql},
+    [STORE_CALM] = {"calm", calm_sql},
     [STORE_TAKE] = {"take", take_sql},
     [STORE_STILL] = {"still", still_sql},
     [STORE_WAKE] = {"wake", wake_sql},

@@ -131,6 +131,7 @@ static void send_others(struct store *store, struct step_row *const *rows,
     size_t phones = 0;
 
     pg_send(store->pg, STORE_STEP, p);
+    store_send_alarms(store, rows, n);
     for (size_t i = 0; i < n; i++)
         phones += rows[i]->wakes_phone;
     if (!phones)

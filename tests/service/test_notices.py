@@ -201,3 +201,8 @@ def test_receipt_that_a_callback_claims_later(notified):
     assert causes(notified, one)[-1] == 15
     assert notified.worker.metrics()[
         'foleni_alarms_total{kind="receipt_taken"}'] == 1
+    alarm, = notified.query("SELECT * FROM alarms WHERE payment = %s", one)
+    assert (alarm["kind"], alarm["receipt"]) == ("receipt_taken", receipt)
+    assert alarm["seen_at"] is None
+    wait_for("it is counted",
+             lambda: notified.worker.metrics()["foleni_alarms_open"] >= 1, 30)

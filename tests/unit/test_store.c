@@ -154,7 +154,7 @@ static int set_up(void **state)
         .payments_same_amount_gap_ms = 120000,
     };
     f->other = open_session(conninfo);
-    run(f->other, "TRUNCATE payments, timeline, workers, intake, "
+    run(f->other, "TRUNCATE payments, timeline, workers, intake, alarms, "
                   "stray_callbacks");
     f->loop = loop_new();
     f->a = store_new(f->loop, &f->cfg, NULL, NULL);
@@ -954,6 +954,56 @@ static void a_release_and_an_attempt_in_one_call(void **state)
         ask(f->other, "SELECT count(*) FROM payments WHERE holds_phone"), 1);
 }
 
+/* One step with an alarm, from @p seen to @p next. */
+static enum step_end alarm(struct fixture *f, const struct payment *seen,
+                           const struct payment *next, enum flow_action action)
+{
+    bool actions[FLOW_ACTIONS_N] = {[FLOW_DO_STOP_LINE] = true};
+    struct step_row row = {.seen = seen,
+                           .next = next,
+                           .cause = FLOW_DUE,
+                           .actions = actions,
+                           .receipt = "UNITRCPT1"};
+
+    actions[action] = true;
+    assert_int_equal(step(f, f->a, &row, 1), ERR_NONE);
+    return row.end;
+}
+
+static void alarms_are_written_with_their_step(void **state)
+{
+    struct fixture *f = *state;
+    struct claim_row rows[1];
+    struct payment seen, next;
+
+    claim_queue(f, rows, 1, 1);
+    seen = rows[0].payment;
+    next = ended(&seen, PAYMENT_UNRESOLVED);
+    seen.version++; /* stale */
+    assert_int_equal(alarm(f, &seen, &next, FLOW_DO_ALARM_UNRESOLVED),
+                     STEP_STALE);
+    assert_int_equal(ask(f->other, "SELECT count(*) FROM alarms"), 0);
+    seen.version--;
+    assert_int_equal(alarm(f, &seen, &next, FLOW_DO_ALARM_UNRESOLVED),
+                     STEP_WRITTEN);
+    assert_int_equal(ask(f->other, "SELECT count(*) FROM alarms WHERE "
+                                   "kind = 'unresolved' AND seen_at IS NULL "
+                                   "AND receipt = 'UNITRCPT1'"),
+                     1);
+    seen = next; /* then it is paid twice, and resolved by that */
+    next = ended(&seen, PAYMENT_SUCCEEDED);
+    assert_int_equal(alarm(f, &seen, &next, FLOW_DO_ALARM_DOUBLE),
+                     STEP_WRITTEN);
+    assert_int_equal(ask(f->other, "SELECT count(*) FROM alarms WHERE "
+                                   "kind = 'unresolved' AND seen_at > at"),
+                     1);
+    assert_int_equal(ask(f->other,
+                         "SELECT count(*) FROM alarms WHERE seen_at IS NULL "
+                         "AND kind = 'possible_double_charge'"),
+                     1);
+    assert_int_equal(ask(f->other, "SELECT count(*) FROM alarms"), 2);
+}
+
 /* Somebody else takes the phone between the look and the write. */
 static void a_race_for_a_phone_has_one_winner(void **state)
 {
@@ -1404,6 +1454,7 @@ int main(void)
         TEST(positions_come_from_intake),
         TEST(strays_are_kept_byte_for_byte),
         TEST(nothing_happens_while_it_is_away),
+        TEST(alarms_are_written_with_their_step),
         TEST(plans_are_by_index),
     };
 
