@@ -21,7 +21,6 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define FAULTS_BYTES_MAX (64 * 1024)
 #define HELP_BYTES_MAX (16 * 1024)
 
 static void signal_came(void *arg);
@@ -40,10 +39,8 @@ static NORETURN void say_help(const struct app_spec *spec)
     exit(EX_OK);
 }
 
-/* Loads the settings; every fault is a line of @p faults. */
-static enum err_code load(const struct app_spec *spec,
-                          const struct app_args *args, struct config **ret,
-                          struct buf *faults, struct err *err)
+enum err_code app_load(const struct app_spec *spec, const struct app_args *args,
+                       struct config **ret, struct buf *faults, struct err *err)
 {
     CLEANUP(config_free)
     struct config *cfg = NULL;
@@ -59,7 +56,7 @@ static enum err_code load(const struct app_spec *spec,
     return ERR_NONE;
 }
 
-/* As load(), and says the faults, or, for --check, the outcome. */
+/* As app_load(), and says the faults, or, for --check, the outcome. */
 static enum err_code settings(const struct app_spec *spec,
                               const struct app_args *args, struct config **ret,
                               struct err *err)
@@ -67,8 +64,8 @@ static enum err_code settings(const struct app_spec *spec,
     struct buf faults;
     enum err_code code;
 
-    buf_init(&faults, FAULTS_BYTES_MAX);
-    code = load(spec, args, ret, &faults, err);
+    buf_init(&faults, APP_FAULTS_BYTES_MAX);
+    code = app_load(spec, args, ret, &faults, err);
     fputs(faults.data, stderr);
     if (faults.failed)
         fputs("... and more faults than can be shown\n", stderr);
@@ -94,13 +91,15 @@ static void raise_descriptors(void)
                  KV_INT("max", limit.rlim_max));
 }
 
-static struct app *make(const struct app_spec *spec, struct config *cfg)
+static struct app *make(const struct app_spec *spec,
+                        const struct app_args *args, struct config *cfg)
 {
     struct program *program = NEW(struct program);
     struct app *app = &program->app;
 
     app->spec = spec;
     app->cfg = cfg;
+    program->args = *args;
     log_open(spec->name, (enum log_level)cfg->log_level, cfg->log_format == 1);
     raise_descriptors();
     signal(SIGPIPE, SIG_IGN);
@@ -133,9 +132,10 @@ enum err_code app_new(const struct app_spec *spec, int argc, char **argv,
         exit(EX_OK);
     }
     code = settings(spec, &args, &cfg, err);
-    app_args_done(&args);
     if (code == ERR_NONE)
-        *ret = make(spec, cfg);
+        *ret = make(spec, &args, cfg);
+    else
+        app_args_done(&args);
     return code;
 }
 
@@ -151,6 +151,8 @@ void app_free(struct app *app)
     loop_free(app->loop);
     config_free(app->cfg);
     free(program->admin.routes);
+    app_args_done(&program->args);
+    config_free(program->newer);
     free(program);
 }
 

@@ -90,6 +90,26 @@ MUST_CHECK enum err_code app_admin(struct app *app, const char *listen,
 int app_run(struct app *app, int64_t drain_ms, void (*on_stop)(void *arg),
             void *arg);
 
+/** What a program does for the settings that may change while it runs. */
+struct app_reload {
+    /** Asks the ledger whether an open attempt names key @p id of callback
+     *  paths, and says it by app_key_used(), once and later. */
+    void (*ask)(void *arg, int64_t id);
+    void (*renewed)(void *arg); /* app->cfg has the new keys */
+    void *arg;
+};
+
+/**
+ * From now on SIGHUP reads file and --set anew, with all checks, and takes what
+ * config_renew() takes. Faulty settings change nothing, nor does a dropped key
+ * that an open attempt names, or when the ledger cannot say (rule S16); the log
+ * tells. Without this SIGHUP ends the process.
+ */
+void app_on_reload(struct app *app, const struct app_reload *how);
+
+/** The answer to app_reload.ask; @p err = there is none. */
+void app_key_used(struct app *app, bool used, const struct err *err);
+
 /** Ends the program in order, as SIGTERM does. */
 void app_stop(struct app *app);
 

@@ -18,23 +18,27 @@ struct admin {
     struct http_route *routes; /* all that are served */
 };
 
-struct program {
-    struct app app; /* the public face; first, so both have one address */
-    struct admin admin;
-    bool running;
-    bool drained;
-    void (*on_stop)(void *arg);
-    void *arg;
-    int64_t drain_ms;
-    struct loop_timer drain_timer;
-};
-
 /** What the command line says. */
 struct app_args {
     const char *config; /* borrowed from argv; NULL = defaults only */
     char **sets;        /* "path=value" */
     size_t sets_n;
     enum { APP_RUN, APP_CHECK, APP_HELP, APP_VERSION } what;
+};
+
+struct program {
+    struct app app; /* the public face; first, so both have one address */
+    struct admin admin;
+    struct app_args args; /* for reading the settings again */
+    struct app_reload reload;
+    struct config *newer; /* waits for the ledger's answer, or NULL */
+    int64_t dropped;      /* the key that it is about */
+    bool running;
+    bool drained;
+    void (*on_stop)(void *arg);
+    void *arg;
+    int64_t drain_ms;
+    struct loop_timer drain_timer;
 };
 
 /**
@@ -46,6 +50,14 @@ MUST_CHECK enum err_code app_args_read(const struct app_spec *spec, int argc,
                                        char **argv, struct app_args *ret,
                                        struct err *err);
 void app_args_done(struct app_args *args);
+
+/** Loads the settings; every fault is a line of @p faults. */
+MUST_CHECK enum err_code app_load(const struct app_spec *spec,
+                                  const struct app_args *args,
+                                  struct config **ret, struct buf *faults,
+                                  struct err *err);
+
+#define APP_FAULTS_BYTES_MAX ((size_t)64 * 1024)
 
 /** Writes the text of --help. */
 void app_help(const struct app_spec *spec, struct buf *out);

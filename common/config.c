@@ -90,6 +90,70 @@ const struct client *config_client(const struct config *cfg,
     return NULL;
 }
 
+/* Whether key @p id of @p cfg is there under its number in @p newer. */
+static enum err_code same_key(const struct config *cfg,
+                              const struct config *newer, int64_t id,
+                              bool *ret_there, struct err *err)
+{
+    const char *key = config_mac_key(newer, id);
+
+    if (key && strcmp(key, config_mac_key(cfg, id)) != 0)
+        return err_set(err, ERR_CONFIG,
+                       "cannot take these settings: number %lld names another "
+                       "key now",
+                       (long long)id);
+    *ret_there = key != NULL;
+    return ERR_NONE;
+}
+
+enum err_code config_may_renew(const struct config *cfg,
+                               const struct config *newer, int64_t *ret_dropped,
+                               struct err *err)
+{
+    int64_t first = cfg->callbacks_mac_key_id;
+    int64_t second = cfg->callbacks_second_mac_key_id;
+    bool has_first = false, has_second = true;
+
+    if (same_key(cfg, newer, first, &has_first, err) ||
+        (second && same_key(cfg, newer, second, &has_second, err)))
+        return err->code;
+    if (!has_first)
+        return err_set(err, ERR_CONFIG,
+                       "cannot take these settings: the key that signs now, "
+                       "number %lld, has to stay as the second one",
+                       (long long)first);
+    *ret_dropped = has_second ? 0 : second;
+    return ERR_NONE;
+}
+
+void config_renew(struct config *cfg, const struct config *newer)
+{
+    struct keep *keep = &container_of(cfg, struct config_full, cfg)->keep;
+    const struct {
+        const char **to, *from;
+    } secrets[] = {
+        {&cfg->callbacks_mac_key, newer->callbacks_mac_key},
+        {&cfg->callbacks_second_mac_key, newer->callbacks_second_mac_key},
+        {&cfg->c2b_secret, newer->c2b_secret},
+        {&cfg->c2b_second_secret, newer->c2b_second_secret},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(secrets); i++)
+        *secrets[i].to =
+            keep_text(keep, secrets[i].from, strlen(secrets[i].from));
+    cfg->callbacks_mac_key_id = newer->callbacks_mac_key_id;
+    cfg->callbacks_second_mac_key_id = newer->callbacks_second_mac_key_id;
+}
+
+const char *config_mac_key(const struct config *cfg, int64_t id)
+{
+    if (id == cfg->callbacks_mac_key_id)
+        return cfg->callbacks_mac_key;
+    if (id && id == cfg->callbacks_second_mac_key_id)
+        return cfg->callbacks_second_mac_key;
+    return NULL;
+}
+
 const struct shortcode *config_shortcode(const struct config *cfg,
                                          int64_t shortcode)
 {

@@ -85,6 +85,25 @@ MUST_CHECK enum err_code config_load(const char *path, const char *const *sets,
 void config_free(struct config *cfg);
 DEFINE_CLEANUP(config_free, struct config *)
 
+/**
+ * What a process that runs may take from @p newer: the keys of callback paths
+ * and the secrets of C2B paths. Everything else needs a restart.
+ *
+ * @param ret_dropped  The number of the key that would be gone, 0 = none: the
+ *                     ledger has to be asked first whether an open attempt
+ *                     names it (rule S16).
+ *
+ * @return ERR_CONFIG when it may not be taken at all: the key that signs now
+ *         would be gone, or a number names another key.
+ */
+MUST_CHECK enum err_code config_may_renew(const struct config *cfg,
+                                          const struct config *newer,
+                                          int64_t *ret_dropped,
+                                          struct err *err);
+
+/** Copies that from @p newer, which stays the caller's. */
+void config_renew(struct config *cfg, const struct config *newer);
+
 /** Writes the effective values with units and sentences; secrets hidden. */
 void config_show(const struct config *cfg, struct buf *out);
 
@@ -97,6 +116,9 @@ void config_write_default(struct buf *out);
 /** The client with that immutable id, or NULL. */
 const struct client *config_client(const struct config *cfg,
                                    const struct uuid *id);
+
+/** The key of callback paths with that number, or NULL. */
+const char *config_mac_key(const struct config *cfg, int64_t id);
 
 /** The shortcode's row, or NULL. */
 const struct shortcode *config_shortcode(const struct config *cfg,

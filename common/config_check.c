@@ -214,6 +214,8 @@ static const struct form {
      "database.password_file or database.password_env"},
     {&config_settings, "callbacks.mac_key", is_key_or_empty,
      "16 bytes or more"},
+    {&config_settings, "callbacks.second_mac_key", is_key_or_empty,
+     "16 bytes or more"},
     {&config_settings, "c2b.secret", is_path_secret_or_empty, PATH_SECRET},
     {&config_settings, "c2b.second_secret", is_path_secret_or_empty,
      PATH_SECRET},
@@ -309,6 +311,24 @@ static void check_order(struct config_loader *l, const struct order *order)
     SAY(l, o, blame_low ? low : high,
         "%s (%" PRId64 ") must be %s %s (%" PRId64 "): %s", order->low, a,
         order->equal ? "at most" : "below", order->high, b, order->why);
+}
+
+static void check_mac_keys(struct config_loader *l)
+{
+    const struct config *cfg = &l->full->cfg;
+    const struct config_object *o = &l->full->settings;
+    const struct config_row *r =
+        config_row(o->kind, "callbacks.second_mac_key_id");
+    const struct config_row *key =
+        config_row(o->kind, "callbacks.second_mac_key");
+    int64_t id = cfg->callbacks_second_mac_key_id;
+
+    if (field_origin(o, r)->bad || field_origin(o, key)->bad)
+        return;
+    if (!id != !*cfg->callbacks_second_mac_key)
+        SAY(l, o, r, "goes with callbacks.second_mac_key: give both or none");
+    else if (id == cfg->callbacks_mac_key_id)
+        SAY(l, o, r, "is callbacks.mac_key_id too: each key has its own");
 }
 
 /* Rule S4, no deadline outlives its record in Kafka, holds by the ranges of the
@@ -421,6 +441,7 @@ void config_check(struct config_loader *l)
     for (size_t i = 0; i < ARRAY_LEN(orders); i++)
         check_order(l, &orders[i]);
     check_sums(l);
+    check_mac_keys(l);
     check_clients(l);
     check_shortcodes(l);
 }

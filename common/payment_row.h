@@ -22,6 +22,13 @@ struct pg_result;
     "p.query_code_at, p.checkout_id, p.merchant_id, p.class, p.evidence, " \
     "p.code, p.text, p.receipt, p.paid_at"
 
+/** Whether an open attempt names key $1 of callback paths, or none (an attempt
+ *  of before there were numbers): one boolean. `unresolved` is 5. */
+#define PAYMENT_KEY_USED_SQL                                                \
+    "SELECT EXISTS (SELECT FROM payments WHERE next_action_at IS NOT NULL " \
+    "AND attempt > 0 AND mac_key IN ($1::int2, 0)) OR EXISTS (SELECT FROM " \
+    "payments WHERE state = 5 AND mac_key IN ($1::int2, 0))"
+
 /** Reads row @p row of @p r, whose PAYMENT_COLUMNS begin at column @p col. */
 void payment_row_read(const struct pg_result *r, size_t row, size_t col,
                       struct payment *ret);

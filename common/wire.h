@@ -128,13 +128,20 @@ struct callback_address {
 };
 
 /**
- * Reads headers HDR_PAYMENT, HDR_ATTEMPT and checks HDR_MAC with @p mac_key
- * (ERR_DENIED when it is wrong, or the key empty).
+ * Whether @p mac is the MAC of that attempt's callback path, by any of the
+ * keys, in constant time. Every key is tried, an empty one is none.
+ */
+bool wire_callback_mac(const struct config *cfg,
+                       const struct callback_address *at, const char *mac);
+
+/**
+ * Reads headers HDR_PAYMENT, HDR_ATTEMPT and checks HDR_MAC by
+ * wire_callback_mac() (ERR_DENIED when it is wrong).
  */
 MUST_CHECK enum err_code
 wire_read_callback_address(const struct kafka_record *record,
-                           const char *mac_key, struct callback_address *ret,
-                           struct err *err);
+                           const struct config *cfg,
+                           struct callback_address *ret, struct err *err);
 
 #define C2B_REFERENCE_MAX 64
 #define C2B_MSISDN_MAX 64
@@ -161,10 +168,11 @@ MUST_CHECK enum err_code wire_read_c2b(const char *body, size_t len,
 bool wire_is_c2b(const struct kafka_record *record);
 
 /**
- * Checks that foleni-api took the notice in: HDR_MAC against sign_c2b() with
- * @p mac_key (ERR_DENIED when it is wrong, or the key empty).
+ * Checks that foleni-api took the notice in: HDR_MAC against sign_c2b() by any
+ * of the keys of callback paths (ERR_DENIED when it is wrong).
  */
 MUST_CHECK enum err_code wire_check_c2b(const struct kafka_record *record,
-                                        const char *mac_key, struct err *err);
+                                        const struct config *cfg,
+                                        struct err *err);
 
 #endif

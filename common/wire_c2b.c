@@ -84,15 +84,26 @@ bool wire_is_c2b(const struct kafka_record *record)
            strcmp(kind, KIND_C2B) == 0;
 }
 
-enum err_code wire_check_c2b(const struct kafka_record *record,
-                             const char *mac_key, struct err *err)
+static bool mac_by(const char *key, const struct kafka_record *record,
+                   const char *mac)
 {
-    char is[CALLBACK_MAC_SIZE], want[CALLBACK_MAC_SIZE];
+    char want[CALLBACK_MAC_SIZE];
 
-    sign_c2b(mac_key, record->value, record->value_len, want);
-    if (!*mac_key || !wire_header(record, HDR_MAC, is, sizeof(is)) ||
-        strlen(is) != sizeof(want) - 1 ||
-        !sign_equal(is, want, sizeof(want) - 1))
+    if (!key || !*key)
+        return false;
+    sign_c2b(key, record->value, record->value_len, want);
+    return sign_equal(mac, want, sizeof(want) - 1);
+}
+
+enum err_code wire_check_c2b(const struct kafka_record *record,
+                             const struct config *cfg, struct err *err)
+{
+    char mac[CALLBACK_MAC_SIZE];
+
+    if (!wire_header(record, HDR_MAC, mac, sizeof(mac)) ||
+        strlen(mac) != sizeof(mac) - 1 ||
+        (!mac_by(cfg->callbacks_mac_key, record, mac) &&
+         !mac_by(cfg->callbacks_second_mac_key, record, mac)))
         return err_set(err, ERR_DENIED, "cannot take C2B notice: wrong MAC");
     return ERR_NONE;
 }

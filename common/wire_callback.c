@@ -116,13 +116,35 @@ enum err_code wire_read_callback(const char *body, size_t len,
     return ERR_NONE;
 }
 
+static bool mac_by(const char *key, const struct callback_address *at,
+                   const char *mac)
+{
+    char want[CALLBACK_MAC_SIZE];
+
+    if (!key || !*key)
+        return false;
+    sign_callback(key, &at->payment, at->attempt, want);
+    return sign_equal(mac, want, sizeof(want) - 1);
+}
+
+bool wire_callback_mac(const struct config *cfg,
+                       const struct callback_address *at, const char *mac)
+{
+    bool first, second;
+
+    if (strlen(mac) != CALLBACK_MAC_SIZE - 1)
+        return false;
+    first = mac_by(cfg->callbacks_mac_key, at, mac);
+    second = mac_by(cfg->callbacks_second_mac_key, at, mac);
+    return first || second;
+}
+
 enum err_code wire_read_callback_address(const struct kafka_record *record,
-                                         const char *mac_key,
+                                         const struct config *cfg,
                                          struct callback_address *ret,
                                          struct err *err)
 {
-    char id[UUID_TEXT_SIZE], attempt[NUMBER_SIZE];
-    char is[CALLBACK_MAC_SIZE], want[CALLBACK_MAC_SIZE];
+    char id[UUID_TEXT_SIZE], attempt[NUMBER_SIZE], mac[CALLBACK_MAC_SIZE];
     struct callback_address a;
     int64_t n;
 
@@ -133,10 +155,8 @@ enum err_code wire_read_callback_address(const struct kafka_record *record,
         return err_set(err, ERR_INPUT,
                        "cannot read callback: a header is missing or wrong");
     a.attempt = (int)n;
-    sign_callback(mac_key, &a.payment, a.attempt, want);
-    if (!*mac_key || !wire_header(record, HDR_MAC, is, sizeof(is)) ||
-        strlen(is) != sizeof(want) - 1 ||
-        !sign_equal(is, want, sizeof(want) - 1))
+    if (!wire_header(record, HDR_MAC, mac, sizeof(mac)) ||
+        !wire_callback_mac(cfg, &a, mac))
         return err_set(err, ERR_DENIED, "cannot take callback: wrong MAC");
     *ret = a;
     return ERR_NONE;

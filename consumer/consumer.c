@@ -356,6 +356,31 @@ static size_t health(void *arg, struct health *rows, size_t max)
     return n + gate_health(c->gate, rows + n, max - n);
 }
 
+/* --- SIGHUP --- */
+
+static void key_looked(void *arg, bool used, const struct err *err)
+{
+    struct consumer *c = arg;
+
+    app_key_used(c->app, used, err);
+}
+
+static void ask_key(void *arg, int64_t id)
+{
+    struct consumer *c = arg;
+
+    store_key_used(c->store, id, key_looked, c);
+}
+
+/* What is in the air keeps its key: a number stands for one key for ever. */
+static void keys_renewed(void *arg)
+{
+    struct consumer *c = arg;
+
+    c->policy.mac_key = (int)c->cfg->callbacks_mac_key_id;
+    store_set_mac_key(c->store, c->policy.mac_key);
+}
+
 /* --- life --- */
 
 static const struct app_option options[] = {
@@ -446,6 +471,7 @@ enum err_code consumer_new(struct app *app, struct consumer **ret,
         app_admin(app, cfg->worker_admin_listen, NULL, 0, health, c, err))
         return err->code;
     start_timers(c);
+    app_on_reload(app, &(struct app_reload){ask_key, keys_renewed, c});
     *ret = TAKE(c);
     return ERR_NONE;
 }

@@ -374,8 +374,7 @@ static void apply_callback(struct consumer *c,
         notice_take(c, record);
         return;
     }
-    if (wire_read_callback_address(record, c->cfg->callbacks_mac_key, &at,
-                                   &err)) {
+    if (wire_read_callback_address(record, c->cfg, &at, &err)) {
         metric_add(M_CALLBACK_BAD_MAC, 1);
         log_warn("worker", "callback_refused", KV_ERR(&err));
         return;

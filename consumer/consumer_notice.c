@@ -43,7 +43,7 @@ void notice_take(struct consumer *c, const struct kafka_record *record)
     struct err err;
 
     must(c->money_n < CALLBACKS_MAX);
-    if (wire_check_c2b(record, c->cfg->callbacks_mac_key, &err)) {
+    if (wire_check_c2b(record, c->cfg, &err)) {
         metric_add(M_NOTICE_BAD_MAC, 1);
         log_warn("worker", "notice_refused", KV_ERR(&err));
         return;

@@ -22,6 +22,7 @@ void flow_policy_from(const struct config *cfg, struct flow_policy *ret)
 {
     *ret = (struct flow_policy){
         .attempts_max = (int)cfg->payments_attempts_max,
+        .mac_key = (int)cfg->callbacks_mac_key_id,
         .backoff_min_us = cfg->payments_backoff_min_ms * US_PER_MS,
         .backoff_max_us = cfg->payments_backoff_max_ms * US_PER_MS,
         .busy_phone_min_us = cfg->payments_busy_phone_min_ms * US_PER_MS,

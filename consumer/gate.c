@@ -37,6 +37,7 @@ struct gate_call {
     struct gate *gate;
     struct uuid payment;
     int attempt;
+    char mac[CALLBACK_MAC_SIZE]; /* of the callback's path */
     int64_t msisdn, amount;
     const struct shortcode *to;
     char reference[REFERENCE_MAX + 1], description[DESCRIPTION_MAX + 1];
@@ -97,10 +98,9 @@ static void write_head(struct gate *g, const struct gate_call *c)
 /* The request of M-Pesa Express; every text is of a harmless alphabet. */
 static void write_push(struct gate *g, const struct gate_call *c)
 {
-    char mac[CALLBACK_MAC_SIZE], id[UUID_TEXT_SIZE];
+    char id[UUID_TEXT_SIZE];
 
     uuid_format(&c->payment, id);
-    sign_callback(g->cfg->callbacks_mac_key, &c->payment, c->attempt, mac);
     write_head(g, c);
     buf_addf(&g->body,
              ",\"TransactionType\":\"%s\",\"Amount\":\"%lld\","
@@ -111,7 +111,7 @@ static void write_push(struct gate *g, const struct gate_call *c)
     buf_addf(&g->body,
              ",\"CallBackURL\":\"%s/callbacks/%s/%d/%s\","
              "\"AccountReference\":\"%s\",\"TransactionDesc\":\"%s\"}",
-             g->cfg->callbacks_base_url, id, c->attempt, mac, c->reference,
+             g->cfg->callbacks_base_url, id, c->attempt, c->mac, c->reference,
              c->description);
 }
 
@@ -411,6 +411,16 @@ size_t gate_open(const struct gate *g)
     return g->open;
 }
 
+/* With the key that the ledger names: whoever drops a key asks there first. */
+static bool sign_path(struct gate_call *c, int mac_key)
+{
+    const char *key = config_mac_key(c->gate->cfg, mac_key);
+
+    if (key)
+        sign_callback(key, &c->payment, c->attempt, c->mac);
+    return key;
+}
+
 static void take(struct gate *g, const struct payment *p, bool query,
                  int64_t lease_us, unsigned term, gate_done_fn done, void *arg)
 {
@@ -437,10 +447,12 @@ static void take(struct gate *g, const struct payment *p, bool query,
     c->arg = arg;
     g->open++;
     g->queries += query;
-    if (c->to)
-        list_append(&g->waiting, &c->node);
-    else
+    if (!c->to)
         end_unsent(c, "shortcode is not in the configuration", true);
+    else if (!query && !sign_path(c, p->mac_key))
+        end_unsent(c, "key of its callback is not in the configuration", true);
+    else
+        list_append(&g->waiting, &c->node);
 }
 
 void gate_push(struct gate *g, const struct payment *p, int64_t lease_us,

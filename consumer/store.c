@@ -323,6 +323,37 @@ void store_moved(struct store *store, const struct kafka_position *positions,
     sync_plain(store, done, arg);
 }
 
+/* --- keys --- */
+
+struct key_used {
+    struct store_op op;
+    store_key_fn done;
+    void *arg;
+};
+
+static void key_looked(void *arg, struct pg_result *const *results, size_t n,
+                       const struct err *err)
+{
+    struct key_used *op = arg;
+
+    must(err || n == 1);
+    op->done(op->arg, !err && pg_get_bool(results[0], 0, 0), err);
+    store_op_free(&op->op);
+}
+
+void store_key_used(struct store *store, int64_t id, store_key_fn done,
+                    void *arg)
+{
+    struct key_used *op = store_op_new(store, sizeof(*op));
+    struct pg_params *p = pg_params(store->pg);
+
+    op->done = done;
+    op->arg = arg;
+    pg_int2(p, (int16_t)id);
+    pg_send(store->pg, STORE_KEY_USED, p);
+    pg_sync(store->pg, key_looked, op);
+}
+
 /* --- strays --- */
 
 void store_stray(struct store *store, const struct uuid *payment, int attempt,

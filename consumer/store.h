@@ -44,6 +44,13 @@ void store_set_owner(struct store *store, int64_t incarnation);
 /** From now on claimed attempts name this key of their callback's MAC. */
 void store_set_mac_key(struct store *store, int mac_key);
 
+/** @p err NULL: whether an open attempt uses the key. */
+typedef void (*store_key_fn)(void *arg, bool used, const struct err *err);
+
+/** Asks for a key of callback paths by its number. */
+void store_key_used(struct store *store, int64_t id, store_key_fn done,
+                    void *arg);
+
 /* --- claim --- */
 
 /** One record that is to become a payment. */

@@ -27,6 +27,7 @@ enum store_statement {
     STORE_LEDGER,
     STORE_POSITIONS,
     STORE_STRAY,
+    STORE_KEY_USED,
     STORE_STATEMENTS_N
 };
 

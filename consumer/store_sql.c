@@ -315,4 +315,5 @@ const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
     [STORE_LEDGER] = {"ledger", ledger_sql},
     [STORE_POSITIONS] = {"positions", positions_sql},
     [STORE_STRAY] = {"stray", stray_sql},
+    [STORE_KEY_USED] = {"key_used", PAYMENT_KEY_USED_SQL},
 };

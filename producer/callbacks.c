@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/sign.h"
+#include "common/wire.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,17 +28,14 @@ static int read_attempt(const char *text)
 static bool read_path(const struct config *cfg, struct http_request *req,
                       struct callback_path *ret)
 {
-    char mac[CALLBACK_MAC_SIZE];
+    struct callback_address at = {.attempt = read_attempt(http_param(req, 1))};
     const char *id = http_param(req, 0);
     struct err err;
 
-    ret->attempt = read_attempt(http_param(req, 1));
-    ret->mac = http_param(req, 2);
-    if (uuid_parse(id, strlen(id), &ret->payment, &err) || !ret->attempt ||
-        strlen(ret->mac) != sizeof(mac) - 1)
+    if (uuid_parse(id, strlen(id), &at.payment, &err) || !at.attempt)
         return false;
-    sign_callback(cfg->callbacks_mac_key, &ret->payment, ret->attempt, mac);
-    return sign_equal(mac, ret->mac, sizeof(mac) - 1);
+    *ret = (struct callback_path){at.payment, at.attempt, http_param(req, 2)};
+    return wire_callback_mac(cfg, &at, ret->mac);
 }
 
 static void refuse(struct http_request *req, enum metric counter)

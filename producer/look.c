@@ -1,5 +1,5 @@
 /*
- * One connection, one prepared statement, units of one look each.
+ * One connection, units of one look each.
  */
 #include "producer/look.h"
 
@@ -11,9 +11,12 @@
 
 #define LOOKS_MAX 1000 /* in flight; more are told that it is unavailable */
 
+enum { LOOK_PAYMENT, LOOK_KEY };
+
 static const struct pg_statement statements[] = {
-    {"look",
-     "SELECT " PAYMENT_COLUMNS " FROM payments p WHERE p.id = $1::uuid"},
+    [LOOK_PAYMENT] = {"look", "SELECT " PAYMENT_COLUMNS
+                              " FROM payments p WHERE p.id = $1::uuid"},
+    [LOOK_KEY] = {"key", PAYMENT_KEY_USED_SQL},
 };
 
 struct look {
@@ -79,8 +82,34 @@ void look_payment(struct look *l, const struct uuid *id, look_done_fn done,
 
     *one = (struct one_look){done, arg};
     pg_uuid(params, id);
-    pg_send(l->pg, 0, params);
+    pg_send(l->pg, LOOK_PAYMENT, params);
     pg_sync(l->pg, looked, one);
+}
+
+struct one_key {
+    look_key_fn done;
+    void *arg;
+};
+
+static void key_looked(void *arg, struct pg_result *const *results, size_t n,
+                       const struct err *err)
+{
+    struct one_key *one = arg;
+
+    (void)n;
+    one->done(one->arg, !err && pg_get_bool(results[0], 0, 0), err);
+    free(one);
+}
+
+void look_key(struct look *l, int64_t id, look_key_fn done, void *arg)
+{
+    struct one_key *one = NEW(struct one_key);
+    struct pg_params *params = pg_params(l->pg);
+
+    *one = (struct one_key){done, arg};
+    pg_int2(params, (int16_t)id);
+    pg_send(l->pg, LOOK_KEY, params);
+    pg_sync(l->pg, key_looked, one);
 }
 
 bool look_up(const struct look *l, char *note, size_t size)

@@ -24,6 +24,12 @@ typedef void (*look_done_fn)(void *arg, const struct payment *p,
 void look_payment(struct look *l, const struct uuid *id, look_done_fn done,
                   void *arg);
 
+/** @p err NULL: whether an open attempt uses it. */
+typedef void (*look_key_fn)(void *arg, bool used, const struct err *err);
+
+/** Asks for a key of callback paths by its number; as look_payment(). */
+void look_key(struct look *l, int64_t id, look_key_fn done, void *arg);
+
 bool look_up(const struct look *l, char *note, size_t size);
 
 /** Microseconds of the last answer, -1 = none yet. */

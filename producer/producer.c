@@ -116,6 +116,22 @@ static size_t health(void *arg, struct health *rows, size_t max)
     return 3;
 }
 
+/* --- SIGHUP --- */
+
+static void key_looked(void *arg, bool used, const struct err *err)
+{
+    struct producer *p = arg;
+
+    app_key_used(p->app, used, err);
+}
+
+static void ask_key(void *arg, int64_t id)
+{
+    struct producer *p = arg;
+
+    look_key(p->look, id, key_looked, p);
+}
+
 /* --- life --- */
 
 static const struct http_route public_routes[] = {
@@ -254,6 +270,7 @@ enum err_code producer_new(struct app *app, struct producer **ret,
         open_spool(p, err) || follow(p, err) || open_listeners(p, err))
         return err->code;
     loop_add_room(app->loop, turn, p);
+    app_on_reload(app, &(struct app_reload){.ask = ask_key, .arg = p});
     *ret = TAKE(p);
     return ERR_NONE;
 }

@@ -7,6 +7,9 @@
 
 -- The id of the key that signs the callback path of the attempt.
 ALTER TABLE payments ADD COLUMN mac_key smallint NOT NULL DEFAULT 0;
+-- A key that an open attempt uses is not dropped: open ones without a time to
+-- be looked at again are these.
+CREATE INDEX payments_unresolved ON payments (mac_key) WHERE state = 5;
 
 -- Chained within the payment, so that no row serialises the payments: each
 -- version's hash covers the row and the hash of the version before; that of

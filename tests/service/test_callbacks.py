@@ -3,12 +3,14 @@ or refused without a trace."""
 
 import hashlib
 import json
+import signal
 
 import pytest
 
 from tests.harness import oracle, wire
 from tests.harness.broker import KafkaBroker
 from tests.harness.place import wait_for
+from tests.harness.postgres import Postgres
 from tests.harness.topics import header
 
 C2B = "foleni_c2b_notices_total"
@@ -73,6 +75,22 @@ def test_c2b_notice_that_is_too_large(world):
     assert records_of(world, body) == []
 
 
+def order(world, **more):
+    return {"msisdn": world.new_phone(), "amount": 100, "reference": "ORDER1",
+            "shortcode": "174379", **more}
+
+
+def paid_body(world, asked):
+    """The callback that the provider would send of a paid one."""
+    n = world.sim.pushes(asked["msisdn"])[0]["n"]
+    debit = wait_for("the debit", lambda: [
+        row for row in world.sim.journal()
+        if row["t"] == "debit" and row["n"] == n])[0]
+    return wire.callback_body(debit["checkout"], items={
+        "Amount": asked["amount"], "PhoneNumber": int(asked["msisdn"]),
+        "MpesaReceiptNumber": debit["receipt"]})
+
+
 # --- the spool: Kafka is away ---
 
 SPOOLED = "foleni_callbacks_spooled_total"
@@ -85,11 +103,6 @@ def own_kafka(run_directory):
     broker.start()
     yield broker
     broker.stop()
-
-
-def order(world, **more):
-    return {"msisdn": world.new_phone(), "amount": 100, "reference": "ORDER1",
-            "shortcode": "174379", **more}
 
 
 def prompted(world, n):
@@ -209,3 +222,93 @@ def test_torn_spool_file_is_set_aside(own_kafka, make_world):
     names = [json.loads(r.value())["TransID"]
              for r in world.topics.read("payments.callbacks")]
     assert names == ["TORN000000"]
+
+
+# --- keys change while payments are open ---
+
+NEW_KEY = "test-key-of-the-callback-paths-2"
+OLD = {"callbacks.mac_key_file": "mac-key", "callbacks.mac_key_id": 1}
+NEW = {"callbacks.mac_key_file": "new-mac-key", "callbacks.mac_key_id": 2}
+
+
+def second(keys):
+    return {k.replace(".mac_key", ".second_mac_key"): v
+            for k, v in keys.items()}
+
+
+def reload(world, settings, says, programs=None):
+    """New settings, SIGHUP, and what each has to say of it."""
+    secrets = world.directory / "secrets"
+    (secrets / "new-mac-key").write_text(NEW_KEY + "\n")
+    for name in [n for n in world.settings if n.startswith("callbacks.")]:
+        del world.settings[name]
+    world.settings |= {k: secrets / v if isinstance(v, str) else v
+                       for k, v in settings.items()}
+    world.write_config(world.sim.url)
+    for program in programs or (world.api, world.worker):
+        hang_up(program, says)
+
+
+def hang_up(program, says):
+    before = len(program.said())
+    program.process.send_signal(signal.SIGHUP)
+    wait_for(f"{program.name} says {says}",
+             lambda: says in program.said()[before:].decode())
+
+
+def test_keys_change_while_payments_are_open(make_world):
+    world = make_world(settings={
+        "payments.query_first_ms": 60000, "payments.query_max_ms": 60000,
+        "payments.prompt_timeout_ms": 90000,
+        "payments.unresolved_after_ms": 120000}).start()
+    shop = world.upstream()
+    old = order(world)
+    world.sim.script(old["msisdn"], {"fate": "pay", "callback": "lost"})
+    ident = shop.submit(old).body["id"]
+    wait_for("the push", lambda: world.sim.pushes(old["msisdn"]))
+
+    # at no moment may the key that signs be gone
+    reload(world, NEW, "has to stay as the second one")
+    reload(world, OLD | second(NEW), "reloaded")
+    reload(world, NEW | second(OLD), "reloaded")
+    fresh = shop.submit(order(world)).body["id"]
+    assert shop.wait_final(fresh)["status"] == "succeeded"
+    keys = world.query("SELECT id::text, mac_key FROM payments")
+    assert {r["id"]: r["mac_key"] for r in keys} == {ident: 1, fresh: 2}
+
+    # a payment is open that the old one signed
+    reload(world, NEW, "open attempts use it")
+    world.config.write_text("callbacks = {")
+    for program in (world.api, world.worker):
+        hang_up(program, "reload_refused")
+    body = paid_body(world, old)
+    assert post(world, wire.callback_path(ident, 1), body).status == 200
+    assert shop.wait_final(ident)["status"] == "succeeded"
+    world.wait_settled()
+
+    # now nothing stands against it
+    reload(world, NEW, "reloaded")
+    assert post(world, wire.callback_path(ident, 1), body).status == 404
+    mac = wire.callback_mac(ident, 1, NEW_KEY)
+    assert post(world, wire.callback_path(ident, 1, mac), body).status == 200
+    assert world.api.running() and world.worker.running()
+
+
+def test_a_key_is_not_dropped_while_the_ledger_is_away(run_directory,
+                                                       make_world):
+    server = Postgres(run_directory / "callbacks-pg").start()
+    try:
+        world = make_world(postgres=server).start()
+        reload(world, OLD | second(NEW), "reloaded")
+        server.stop()
+        wait_for("the worker says so", lambda: not world.worker.ready())
+        reload(world, OLD, "could not ask whether key 2 is used")
+        server.start()
+        world.worker.wait_ready()
+        for program in (world.api, world.worker):
+            wait_for("its connection", lambda p=program: p.health()[
+                "dependencies"]["postgres"]["ok"])
+            hang_up(program, "reloaded")
+        world.stop()
+    finally:
+        server.destroy()

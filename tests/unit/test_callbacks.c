@@ -235,6 +235,20 @@ static void test_ids_that_are_none(void **state)
         assert_refused(w, ids[i], "1", mac);
 }
 
+static void test_a_second_key(void **state)
+{
+    struct world *w = *state;
+    char mac[CALLBACK_MAC_SIZE];
+    struct answer a;
+
+    sign_with("the-next-key-of-16-bytes", ID, 1, mac);
+    assert_refused(w, ID, "1", mac);
+    w->cfg.callbacks_second_mac_key = "the-next-key-of-16-bytes";
+    assert_int_equal(post(w, ID, "1", mac, &a), 200);
+    sign_with(MAC_KEY, ID, 1, mac);
+    assert_int_equal(post(w, ID, "1", mac, &a), 200);
+}
+
 /* --- C2B --- */
 
 static int notify(struct world *w, const char *secret)
@@ -297,7 +311,8 @@ int main(void)
         TEST(test_a_path_of_ours),         TEST(test_not_durable),
         TEST(test_macs_of_something_else), TEST(test_every_digit_counts),
         TEST(test_attempts_that_are_none), TEST(test_ids_that_are_none),
-        TEST(test_c2b_secrets_of_ours),    TEST(test_c2b_secrets_of_others),
+        TEST(test_a_second_key),           TEST(test_c2b_secrets_of_ours),
+        TEST(test_c2b_secrets_of_others),
     };
 
     log_open("test_callbacks", LOG_ERROR, false);

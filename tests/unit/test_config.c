@@ -617,6 +617,68 @@ static void test_secret_from_the_environment(void **state)
                 "\"TEST_CONFIG_SECRET\" is not set");
 }
 
+static void test_second_mac_key(void **state)
+{
+    (void)state;
+    setenv("TEST_CONFIG_SECRET", "the-newer-key-of-ours", 1);
+    setenv("TEST_CONFIG_SECOND", "the-older-key-of-ours", 1);
+    load("callbacks = { mac_key_env = \"TEST_CONFIG_SECRET\";\n"
+         "mac_key_id = 2; second_mac_key_env = \"TEST_CONFIG_SECOND\";\n"
+         "second_mac_key_id = 1; };");
+    expect_fine();
+    assert_string_equal(config_mac_key(t.cfg, 2), "the-newer-key-of-ours");
+    assert_string_equal(config_mac_key(t.cfg, 1), "the-older-key-of-ours");
+    assert_null(config_mac_key(t.cfg, 0));
+    assert_null(config_mac_key(t.cfg, 3));
+    load("callbacks = { second_mac_key_env = \"TEST_CONFIG_SECOND\";\n"
+         "second_mac_key_id = 1; };");
+    expect_only("2: callbacks.second_mac_key_id: is callbacks.mac_key_id too");
+    load("callbacks = { second_mac_key_env = \"TEST_CONFIG_SECOND\"; };");
+    expect_only("callbacks.second_mac_key_id: goes with");
+    load("callbacks = { second_mac_key_id = 5; };");
+    expect_only("1: callbacks.second_mac_key_id: goes with");
+}
+
+/* What a process that runs takes from newer settings, and what it refuses. */
+static void test_renewed_keys(void **state)
+{
+    struct config *newer;
+    struct err err;
+    int64_t dropped;
+
+    (void)state;
+    setenv("TEST_CONFIG_SECRET", "the-newer-key-of-ours", 1);
+    setenv("TEST_CONFIG_SECOND", "the-older-key-of-ours", 1);
+    load("callbacks = { mac_key_env = \"TEST_CONFIG_SECRET\";\n"
+         "mac_key_id = 2; second_mac_key_env = \"TEST_CONFIG_SECOND\";\n"
+         "second_mac_key_id = 1; };");
+    newer = TAKE(t.cfg);
+    load("callbacks = { mac_key_env = \"TEST_CONFIG_SECOND\"; };\n"
+         "worker = { slots = 7; };");
+    assert_int_equal(config_may_renew(t.cfg, newer, &dropped, &err), ERR_NONE);
+    assert_int_equal(dropped, 0);
+    config_renew(t.cfg, newer);
+    assert_string_equal(config_mac_key(t.cfg, 2), "the-newer-key-of-ours");
+    assert_string_equal(t.cfg->callbacks_mac_key, "the-newer-key-of-ours");
+    assert_int_equal(t.cfg->worker_slots, 7); /* needs a restart */
+    config_free(newer);
+    newer = TAKE(t.cfg);
+    load("callbacks = { mac_key_env = \"TEST_CONFIG_SECRET\";\n"
+         "mac_key_id = 2; };");
+    assert_int_equal(config_may_renew(newer, t.cfg, &dropped, &err), ERR_NONE);
+    assert_int_equal(dropped, 1);
+    load("callbacks = { mac_key_env = \"TEST_CONFIG_SECOND\"; };");
+    assert_int_equal(config_may_renew(newer, t.cfg, &dropped, &err),
+                     ERR_CONFIG);
+    assert_non_null(strstr(err.text, "signs now"));
+    load("callbacks = { mac_key_env = \"TEST_CONFIG_SECOND\";\n"
+         "mac_key_id = 2; };");
+    assert_int_equal(config_may_renew(newer, t.cfg, &dropped, &err),
+                     ERR_CONFIG);
+    assert_non_null(strstr(err.text, "another key"));
+    config_free(newer);
+}
+
 static void test_secret_is_never_written_in_the_file(void **state)
 {
     (void)state;
@@ -1044,6 +1106,8 @@ int main(void)
         TEST(test_secret_from_a_file),
         TEST(test_secret_files_that_are_refused),
         TEST(test_secret_from_the_environment),
+        TEST(test_second_mac_key),
+        TEST(test_renewed_keys),
         TEST(test_secret_is_never_written_in_the_file),
         TEST(test_secret_has_one_source),
         TEST(test_secret_kafka_properties),

@@ -131,6 +131,32 @@ static void test_a_pushs_request(void **state)
     assert_member(s->push.last, "CallBackURL", url);
 }
 
+/* The ledger says which key a callback has to be checked with. */
+static void test_the_key_that_the_attempt_names(void **state)
+{
+    struct stub *s = *state;
+    char mac[CALLBACK_MAC_SIZE];
+    struct payment p = stub_payment(1);
+    const struct gate_result *end;
+
+    stub_open(s, 0);
+    s->cfg.callbacks_mac_key_id = 7;
+    s->cfg.callbacks_second_mac_key = "the-last-key-of-16-bytes";
+    s->cfg.callbacks_second_mac_key_id = 3;
+    p.mac_key = 3;
+    gate_push(s->gate, &p, 15 * US_PER_S, s->term, stub_ended, (void *)1);
+    STUB_WAIT(s, stub_end_of(s, 1));
+    sign_callback(s->cfg.callbacks_second_mac_key, &p.req.id, 1, mac);
+    assert_non_null(strstr(s->push.last, mac));
+    p.mac_key = 4; /* dropped, against all rules: nothing may leave */
+    gate_push(s->gate, &p, 15 * US_PER_S, s->term, stub_ended, (void *)2);
+    STUB_WAIT(s, stub_end_of(s, 2));
+    end = stub_end_of(s, 2);
+    assert_int_equal(end->end, GATE_NOT_SENT);
+    assert_non_null(strstr(end->why.text, "key of its callback"));
+    assert_int_equal(s->push.asked, 1);
+}
+
 /* Settings take secrets of 4096 bytes: none may be cut, none may kill. */
 static void test_the_longest_secrets(void **state)
 {
@@ -431,6 +457,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_pushs_request),
         TEST_CLOSED(test_the_longest_secrets),
+        TEST_CLOSED(test_the_key_that_the_attempt_names),
         TEST(test_a_querys_request),
         TEST(test_accepted),
         TEST(test_an_answer_is_judged),

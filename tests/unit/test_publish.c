@@ -179,8 +179,9 @@ static void test_a_callback(void **state)
     assert_memory_equal(k->record.value, body, sizeof(body));
     assert_string_equal(mock_header(k, HDR_SOURCE), "196.201.212.69");
     assert_non_null(mock_header(k, HDR_TIME));
-    assert_int_equal(wire_read_callback_address(&k->record, MAC_KEY, &at, &err),
-                     ERR_NONE);
+    assert_int_equal(
+        wire_read_callback_address(&k->record, &w->m->cfg, &at, &err),
+        ERR_NONE);
     assert_true(uuid_equal(&at.payment, &cb.payment));
     assert_int_equal(at.attempt, 12);
 }
@@ -230,8 +231,9 @@ static void test_a_c2b_notice(void **state)
     assert_string_equal(mock_header(k, HDR_KIND), "c2b");
     assert_string_equal(mock_header(k, HDR_SOURCE), "196.201.212.69");
     assert_non_null(mock_header(k, HDR_TIME));
-    assert_int_equal(wire_check_c2b(&k->record, MAC_KEY, &err), ERR_NONE);
-    assert_int_equal(wire_check_c2b(&k->record, "another", &err), ERR_DENIED);
+    assert_int_equal(wire_check_c2b(&k->record, &w->m->cfg, &err), ERR_NONE);
+    w->m->cfg.callbacks_mac_key = "another";
+    assert_int_equal(wire_check_c2b(&k->record, &w->m->cfg, &err), ERR_DENIED);
 }
 
 /* Kept all the same: people read what we cannot. */
@@ -248,7 +250,7 @@ static void test_a_c2b_notice_that_cannot_be_read(void **state)
     r = &w->m->kept[0]->record;
     assert_int_equal(r->key_len, 64); /* a hash */
     assert_memory_equal(r->value, body, sizeof(body));
-    assert_int_equal(wire_check_c2b(r, MAC_KEY, &err), ERR_NONE);
+    assert_int_equal(wire_check_c2b(r, &w->m->cfg, &err), ERR_NONE);
 }
 
 static void test_kafka_is_away(void **state)

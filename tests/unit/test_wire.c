@@ -774,6 +774,9 @@ static void test_events_fit_their_bounds(void **state)
 
 /* --- callbacks --- */
 
+/* One key; the other may be NULL where nobody has loaded settings. */
+static const struct config keys = {.callbacks_mac_key = MAC_KEY};
+
 struct address {
     struct kafka_record record;
     struct kafka_header headers[3];
@@ -806,7 +809,7 @@ static void test_callback_address(void **state)
 
     (void)state;
     make_address(&a, PAYMENT, "2147483647", INT_MAX);
-    assert_int_equal(wire_read_callback_address(&a.record, MAC_KEY, &at, &err),
+    assert_int_equal(wire_read_callback_address(&a.record, &keys, &at, &err),
                      ERR_NONE);
     assert_int_equal(at.attempt, INT_MAX);
     assert_int_equal(at.payment.b[0], 0x19);
@@ -815,10 +818,11 @@ static void test_callback_address(void **state)
 static void assert_bad_address(const struct address *a, const char *key,
                                enum err_code want)
 {
+    struct config one = {.callbacks_mac_key = key};
     struct callback_address at;
     struct err err;
 
-    assert_int_equal(wire_read_callback_address(&a->record, key, &at, &err),
+    assert_int_equal(wire_read_callback_address(&a->record, &one, &at, &err),
                      want);
 }
 
@@ -844,6 +848,27 @@ static void test_forged_callback_addresses(void **state)
     assert_bad_address(&a, MAC_KEY, ERR_DENIED);
 }
 
+/* While keys change, a callback of either is one of ours. */
+static void test_callbacks_of_two_keys(void **state)
+{
+    struct config two = {.callbacks_mac_key = "the-newer-key-of-ours",
+                         .callbacks_second_mac_key = MAC_KEY};
+    struct callback_address at;
+    struct address a;
+    struct err err;
+
+    (void)state;
+    make_address(&a, PAYMENT, "1", 1);
+    assert_int_equal(wire_read_callback_address(&a.record, &two, &at, &err),
+                     ERR_NONE);
+    sign_callback(two.callbacks_mac_key, &at.payment, 1, a.mac);
+    assert_int_equal(wire_read_callback_address(&a.record, &two, &at, &err),
+                     ERR_NONE);
+    sign_callback("the-oldest-key-of-ours", &at.payment, 1, a.mac);
+    assert_int_equal(wire_read_callback_address(&a.record, &two, &at, &err),
+                     ERR_DENIED);
+}
+
 /* Without a key everybody could make the MAC. */
 static void test_callbacks_need_a_key(void **state)
 {
@@ -866,24 +891,28 @@ static void test_forged_c2b_notices(void **state)
                              .value_len = sizeof(body) - 1,
                              .headers = headers,
                              .headers_n = 2};
+    struct config others = {.callbacks_mac_key = "another-key"};
     struct err err;
 
     (void)state;
     sign_c2b(MAC_KEY, body, sizeof(body) - 1, mac);
     assert_true(wire_is_c2b(&r));
-    assert_int_equal(wire_check_c2b(&r, MAC_KEY, &err), ERR_NONE);
-    assert_int_equal(wire_check_c2b(&r, "another-key", &err), ERR_DENIED);
+    assert_int_equal(wire_check_c2b(&r, &keys, &err), ERR_NONE);
+    assert_int_equal(wire_check_c2b(&r, &others, &err), ERR_DENIED);
+    others.callbacks_second_mac_key = MAC_KEY;
+    assert_int_equal(wire_check_c2b(&r, &others, &err), ERR_NONE);
     body[3] ^= 1;
-    assert_int_equal(wire_check_c2b(&r, MAC_KEY, &err), ERR_DENIED);
+    assert_int_equal(wire_check_c2b(&r, &keys, &err), ERR_DENIED);
     body[3] ^= 1;
     headers[1].len = 31;
-    assert_int_equal(wire_check_c2b(&r, MAC_KEY, &err), ERR_DENIED);
+    assert_int_equal(wire_check_c2b(&r, &keys, &err), ERR_DENIED);
     r.headers_n = 1;
-    assert_int_equal(wire_check_c2b(&r, MAC_KEY, &err), ERR_DENIED);
+    assert_int_equal(wire_check_c2b(&r, &keys, &err), ERR_DENIED);
     sign_c2b("", body, sizeof(body) - 1, mac);
     r.headers_n = 2;
     headers[1].len = 32;
-    assert_int_equal(wire_check_c2b(&r, "", &err), ERR_DENIED);
+    others = (struct config){.callbacks_mac_key = ""};
+    assert_int_equal(wire_check_c2b(&r, &others, &err), ERR_DENIED);
     headers[0].len = 2;
     assert_false(wire_is_c2b(&r));
 }
@@ -1087,6 +1116,7 @@ int main(void)
         cmocka_unit_test(test_events_fit_their_bounds),
         cmocka_unit_test(test_callback_address),
         cmocka_unit_test(test_forged_callback_addresses),
+        cmocka_unit_test(test_callbacks_of_two_keys),
         cmocka_unit_test(test_callbacks_need_a_key),
         cmocka_unit_test(test_forged_c2b_notices),
         cmocka_unit_test(test_malformed_callback_addresses),

@@ -1,0 +1,108 @@
+/*
+ * SIGHUP: the keys of callback and C2B paths change without a restart. A key
+ * that would be gone is asked for in the ledger first; whoever cannot be asked
+ * has not said yes. One question at a time: a second SIGHUP meanwhile is
+ * refused.
+ */
+#include "common/app_priv.h"
+#include "common/buf.h"
+#include "common/log.h"
+#include "common/must.h"
+
+#include <signal.h>
+#include <string.h>
+
+/* One line of the log per fault. */
+static void say_faults(char *text)
+{
+    for (char *end; *text; text = end) {
+        end = text + strcspn(text, "\n");
+        if (*end)
+            *end++ = '\0';
+        log_error("app", "reload_fault", KV("text", text));
+    }
+}
+
+static void refuse(struct config *newer, const struct err *why)
+{
+    log_error("app", "reload_refused", KV_ERR(why));
+    config_free(newer);
+}
+
+static void renew(struct program *program, struct config *newer)
+{
+    struct config *cfg = program->app.cfg;
+
+    config_renew(cfg, newer);
+    config_free(newer);
+    log_info("app", "reloaded", KV_INT("mac_key_id", cfg->callbacks_mac_key_id),
+             KV_INT("second_mac_key_id", cfg->callbacks_second_mac_key_id));
+    if (program->reload.renewed)
+        program->reload.renewed(program->reload.arg);
+}
+
+static void take(struct program *program, struct config *newer)
+{
+    struct err err;
+
+    if (program->newer) {
+        (void)err_set(&err, ERR_CONFLICT, "the last reload is not over yet");
+        refuse(newer, &err);
+    } else if (config_may_renew(program->app.cfg, newer, &program->dropped,
+                                &err)) {
+        refuse(newer, &err);
+    } else if (program->dropped) {
+        program->newer = newer;
+        program->reload.ask(program->reload.arg, program->dropped);
+    } else {
+        renew(program, newer);
+    }
+}
+
+void app_key_used(struct app *app, bool used, const struct err *err)
+{
+    struct program *program = container_of(app, struct program, app);
+    struct config *newer = TAKE(program->newer);
+    struct err why;
+
+    must(newer);
+    if (!err && !used) {
+        renew(program, newer);
+        return;
+    }
+    if (err)
+        (void)err_set(&why, err->code,
+                      "could not ask whether key %lld is used: %s",
+                      (long long)program->dropped, err->text);
+    else
+        (void)err_set(&why, ERR_CONFLICT,
+                      "cannot drop key %lld of callback paths: open attempts "
+                      "use it",
+                      (long long)program->dropped);
+    refuse(newer, &why);
+}
+
+static void reload(void *arg)
+{
+    struct program *program = arg;
+    struct config *newer;
+    struct buf faults;
+    struct err err;
+
+    buf_init(&faults, APP_FAULTS_BYTES_MAX);
+    if (app_load(program->app.spec, &program->args, &newer, &faults, &err)) {
+        say_faults(faults.data);
+        refuse(NULL, &err);
+    } else {
+        take(program, newer);
+    }
+    buf_done(&faults);
+}
+
+void app_on_reload(struct app *app, const struct app_reload *how)
+{
+    struct program *program = container_of(app, struct program, app);
+
+    program->reload = *how;
+    loop_on_signal(app->loop, SIGHUP, reload, program);
+}
