@@ -2,6 +2,7 @@
 presumed not charged, and what lies says nothing. Nothing is pushed twice."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -20,9 +21,11 @@ SETTINGS = {
     "pull.every_ms": 60,
     "pull.quarantine_ms": 400,
     "pull.apart_ms": 400,
+    "pull.timeout_ms": 5000,
     "gate.total_timeout_ms": 1000,
     "worker.lease_ms": 3000,
 }
+QUARANTINE, APART = timedelta(seconds=4.4), timedelta(seconds=0.4)
 PATIENCE = 90
 
 
@@ -103,6 +106,13 @@ def test_nothing_found_twice(pulled):
     assert left["evidence"] == PULL
     assert causes(pulled, ident).count(NO_MONEY) == 1
     check_one_push(pulled, asked)
+    presumed = pulled.query("SELECT at FROM timeline WHERE payment = %s "
+                            "AND cause = %s", ident, NO_MONEY)[0]["at"]
+    began = [r["began_at"] for r in pulled.query(
+        "SELECT began_at FROM pull_passes WHERE shortcode = 174379 "
+        "AND began_at BETWEEN %s AND %s ORDER BY began_at",
+        left["pushed_at"] + QUARANTINE, presumed)]
+    assert len(began) >= 2 and began[-1] - began[0] >= APART
     wait_passes(pulled, ident, 2)
     assert row(pulled, ident)["version"] == left["version"]
 
@@ -141,6 +151,32 @@ def test_somebody_paid_the_same_amount(pulled):
     wait_passes(pulled, ident, 3)
     assert row(pulled, ident)["state"] == UNKNOWN
     check_one_push(pulled, asked)
+
+
+def test_one_worker_at_a_time(pulled):
+    """Each lease has its end, which it loses when another one is given."""
+    _, ident = submit(pulled, LOST)
+    wait_state(pulled, ident, SUCCEEDED)
+
+    def all_ended():
+        lease = pulled.query("SELECT lease FROM pulls "
+                             "WHERE shortcode = 174379")[0]["lease"]
+        return lease == sum(metric(pulled, end) for end in (
+            "complete", "failed", "refused"))
+    wait_for("every lease has had its end", all_ended, PATIENCE)
+
+
+def test_worker_dies_amid_a_pass(make_world):
+    world = start(make_world, profile={"pull_ms": 600000})
+    asked, ident = submit(world, LOST)
+    wait_for("a pass is under way", lambda: world.sim.summary()["pulls"] > 0,
+             PATIENCE)
+    world.worker.kill9()
+    world.sim.profile({"pull_ms": 5})
+    world.start_worker(world.worker)
+    world.worker.wait_ready()
+    assert wait_state(world, ident, SUCCEEDED)["evidence"] == PULL
+    check_one_push(world, asked)
 
 
 def passes(world):
