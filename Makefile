@@ -90,6 +90,11 @@ $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(CONSUMER) $(PRODUCER) $(SIM) \
 	@mkdir -p $(@D)
 	$(link) -lcmocka
 
+$(BUILD)/slowdisk.so: tests/torture/slowdisk.c
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) -D_GNU_SOURCE -std=gnu17 -fPIC -shared -O2 $(WARN) \
+	 $(EXTRA) $< -o $@
+
 $(BUILD)/contract: $(BUILD)/tests/contract/contract.o $(COMMON)
 	$(link)
 
@@ -140,7 +145,8 @@ fault: all ## kill -9, SIGTERM and SIGSTOP under load (ARGS="-k name")
 TORTURE = build/torture
 .PHONY: torture
 torture: ## Rounds of load and faults (ROUNDS=5 SEED= FAULTS= ENV=)
-	@$(MAKE) --no-print-directory BUILD=$(TORTURE) EXTRA='$(EXTRA) -DFOLENI_WINDOWS' all
+	@$(MAKE) --no-print-directory BUILD=$(TORTURE) \
+	 EXTRA='$(EXTRA) -DFOLENI_WINDOWS' all $(TORTURE)/slowdisk.so
 	@FOLENI_BUILD=$(TORTURE) tests/torture/run
 
 .PHONY: torture-mutants

@@ -1,6 +1,9 @@
-"""Small file systems that can be filled: tmpfs, which only root may mount."""
+"""Small file systems that can be filled (tmpfs, which only root may mount), and
+disks that take their time."""
 
+import contextlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -38,6 +41,29 @@ class Disk:
     def unmount(self):
         self.empty()
         subprocess.run(["umount", "-l", self.directory], check=False)
+
+
+class Slow:
+    """Servers started within loaded() sync as slowly as they are told."""
+
+    def __init__(self, directory, library):
+        directory.mkdir(parents=True, exist_ok=True)
+        self._library = directory / "slowdisk.so"  # where servers may read it
+        shutil.copy(library, self._library)
+        self._told = directory / "sync-ms"
+        self.tell(0)
+
+    def tell(self, ms):
+        self._told.write_text(f"{ms}\n")
+
+    @contextlib.contextmanager
+    def loaded(self):
+        os.environ["LD_PRELOAD"] = str(self._library)
+        os.environ["FOLENI_SLOW_DISK"] = str(self._told)
+        try:
+            yield
+        finally:
+            del os.environ["LD_PRELOAD"], os.environ["FOLENI_SLOW_DISK"]
 
 
 def mount(sizes):

@@ -321,7 +321,7 @@ class KafkaKill(Fault):
 
     def heal(self):
         if not self.node.running():
-            self.node.start()
+            self.field.start_node(self.node)
 
 
 class KafkaFreeze(Fault):
@@ -470,7 +470,20 @@ class DiskFullKafka(DiskFull):
         super().heal()
         for node in self.field.broker.nodes:
             if not node.running():
-                node.start()
+                self.field.start_node(node)
+
+
+class DiskSlow(Fault):
+    """Postgres's or Kafka's disk is slow"""
+    lasts = (1, 5)
+    weight = 2
+
+    def strike(self):
+        self.slow = self.field.slow[self.dice.choice(("pg", "kafka"))]
+        self.slow.tell(self.dice.choice((50, 300, 2000)))
+
+    def heal(self):
+        self.slow.tell(0)
 
 
 class DiskFullField(DiskFull):
@@ -500,7 +513,7 @@ MORE = {
     "standby": {"pg-promote": PgPromote},
     "standby-sync": {"pg-promote": PgPromote},
     "disks": {"disk-full-pg": DiskFullPg, "disk-full-kafka": DiskFullKafka,
-              "disk-full-field": DiskFullField},
+              "disk-full-field": DiskFullField, "disk-slow": DiskSlow},
 }
 
 

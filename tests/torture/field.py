@@ -2,6 +2,7 @@
 with links of its own to Postgres and Kafka, whose processes die and come back
 without anybody waiting for them."""
 
+import contextlib
 import os
 import time
 from collections import namedtuple
@@ -52,6 +53,7 @@ class Field(World):
         self.own_hosts = own_hosts
         self.crowd = None
         self.disk_full = False  # a program may say so and end
+        self.disks, self.slow = {}, {}
         self._asleep = set()
         self._own_environment()
 
@@ -198,8 +200,17 @@ class Field(World):
     def server(self):
         return primary(self.postgres)
 
+    def _loaded(self, name):
+        return self.slow[name].loaded() if self.slow \
+            else contextlib.nullcontext()
+
+    def start_node(self, node):
+        with self._loaded("kafka"):
+            node.start()
+
     def start_postgres(self):
-        self.server.start()
+        with self._loaded("pg"):
+            self.server.start()
         self.postgres_began.append(time.time())
 
     def promote(self):
@@ -252,7 +263,7 @@ class Field(World):
             if node.running():
                 node.thaw()
             else:
-                node.start()
+                self.start_node(node)
         if self.server.running():
             self.server.thaw()
         else:

@@ -27,6 +27,7 @@ class Tally:
         self.took = []      # seconds from a death to its rows in hand
         self.hindered = []  # the same while Postgres was away, too
         self.late = ""
+        self.audit = ""
         self.impossible = []  # what could not be done here, and why
         self.numbers = {}
         self._deaths = 0
@@ -104,6 +105,8 @@ class Tally:
                  self._quantiles(self.hindered)),
                 ("faults", sum(self.struck.values()))]
         rows += [(f"  {name}", n) for name, n in sorted(self.struck.items())]
+        if self.audit:
+            rows.append(("audit trail", self.audit))
         rows += [("not possible here", what) for what in self.impossible]
         if self.late:
             rows.append(("late", self.late))
