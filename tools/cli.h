@@ -108,6 +108,12 @@ enum err_code topics_create_run(const struct cli *cli, const struct config *cfg,
                                 struct err *err);
 enum err_code topics_list_run(const struct cli *cli, const struct config *cfg,
                               struct err *err);
+enum err_code alarms_list_run(const struct cli *cli, const struct config *cfg,
+                              struct err *err);
+enum err_code alarms_seen_run(const struct cli *cli, const struct config *cfg,
+                              struct err *err);
+enum err_code notices_list_run(const struct cli *cli, const struct config *cfg,
+                               struct err *err);
 enum err_code resolve_run(const struct cli *cli, const struct config *cfg,
                           struct err *err);
 

@@ -75,6 +75,35 @@ const struct command commands[] = {
         .run = topics_list_run,
     },
     {
+        .name = "alarms list",
+        .summary = "what a person has to see to, of the ledger",
+        .help = "Lists the alarms of payments that nobody has seen to: a "
+                "possible double charge, paid\nlate or not as it was asked, a "
+                "receipt that was given to another payment,\nunresolved.",
+        .examples = "  foleni alarms list -c config.cfg --json\n",
+        .run = alarms_list_run,
+    },
+    {
+        .name = "alarms seen",
+        .operands = "ALARM",
+        .summary = "says that an alarm was seen to",
+        .help = "Takes an alarm off the list. Who and why stand in the audit "
+                "trail. That of an\nunresolved payment ends by itself with "
+                "`foleni resolve`.",
+        .examples = "  foleni alarms seen 17 --why \"refunded by RKT...\"\n",
+        .options = CLI_OPERATOR,
+        .run = alarms_seen_run,
+    },
+    {
+        .name = "notices list",
+        .summary = "money that no payment is known for, and decisions",
+        .help = "Lists C2B and Pull records that fit no payment (unmatched) or "
+                "several (ambiguous),\nand what still waits for a worker. The "
+                "newest come first.",
+        .examples = "  foleni notices list -c config.cfg --json\n",
+        .run = notices_list_run,
+    },
+    {
         .name = "resolve",
         .operands = "PAYMENT",
         .summary = "a person decides about an unknown payment",

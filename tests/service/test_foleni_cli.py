@@ -94,7 +94,8 @@ def shipped():
 def test_help_names_every_command():
     said = fine("--help")
     for name in ("config show", "config defaults", "migrate", "topics create",
-                 "topics list", "resolve"):
+                 "topics list", "resolve", "alarms list", "alarms seen",
+                 "notices list"):
         assert name in said
         assert f"Usage: foleni {name}" in fine(*name.split(), "--help")
         assert "Examples:" in fine("--help", *name.split())

@@ -228,3 +228,32 @@ def test_no_worker(world):
     out, err = asked.communicate(timeout=120)
     assert asked.returncode == 0, err
     assert "is failed" in out
+
+
+def test_alarms_wait_for_a_person(world):
+    ident = unknown(world, NEVER)
+    number = world.query(
+        "INSERT INTO alarms (kind, payment, attempt, receipt) VALUES "
+        "('possible_double_charge', %s, 1, 'RSLVALARM1') RETURNING id",
+        ident)[0]["id"]
+    listed = json.loads(world.foleni("alarms", "list", "--json"))["alarms"]
+    mine, = [a for a in listed if a["payment"] == ident]
+    assert mine["alarm"] == str(number)
+    assert "RSLVALARM1" in world.foleni("alarms", "list")
+    world.foleni("alarms", "seen", str(number), *WHY, "--yes")
+    assert "RSLVALARM1" not in world.foleni("alarms", "list")
+    action, = actions(world, ident)
+    assert action["action"] == "alarms.seen"
+    with pytest.raises(RuntimeError, match="is open"):
+        world.foleni("alarms", "seen", str(number), *WHY, "--yes")
+    fine(world, ident, "--not-paid")
+
+
+def test_notices_are_listed(world):
+    tell(world, wire.c2b_body("RSLVLIST01", amount=7, reference="LISTED",
+                              at=eat()))
+    wait_for("it is kept", lambda: notice(world, "RSLVLIST01"), 30)
+    listed = json.loads(world.foleni("notices", "list", "--json"))["notices"]
+    mine, = [n for n in listed if n["receipt"] == "RSLVLIST01"]
+    assert (mine["amount"], mine["reference"], mine["source"]) == (
+        "7", "LISTED", "c2b")
