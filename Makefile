@@ -155,6 +155,10 @@ torture-mutants: ## Builds with broken safety, which torture must catch
 	 EXTRA='$(EXTRA) -DFOLENI_WINDOWS' all
 	@tests/torture/run mutants
 
+.PHONY: model
+model: ## The protocol in Spin: every order of faults, and mutants (ARGS=)
+	@$(PYTHON) tests/model/run.py $(ARGS)
+
 .PHONY: asan
 asan: ## Programs, unit tests, histories under ASan and UBSan, in build/asan
 	@$(MAKE) BUILD=build/asan OPT='$(SANITIZE)' EXTRA=-Werror all unit

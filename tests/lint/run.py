@@ -19,7 +19,8 @@ sys.dont_write_bytecode = True
 
 from tree import Tree  # noqa: E402  (after the path)
 
-RULES = ["layers", "banned", "alone", "format", "size", "tables", "words"]
+RULES = ["layers", "banned", "alone", "format", "size", "tables", "words",
+         "model"]
 
 
 def grow(files, directory):
