@@ -212,6 +212,40 @@ void kafka_fetcher_free(struct kafka_fetcher *f);
 void kafka_fetch(struct kafka_fetcher *f, const char *topic, int32_t partition,
                  int64_t offset, kafka_fetched_fn done, void *arg);
 
+/* --- ranges: blocking, for the command line only --- */
+
+/** One partition: what its log has, and where a group stands in it. */
+struct kafka_place {
+    int32_t partition;
+    int64_t first, next; /* the log's first record, and behind its last one */
+    int64_t committed;   /* -1 = nothing                                    */
+    char metadata[KAFKA_METADATA_SIZE]; /* of the commit */
+};
+
+/** Every partition of @p topic, in order; the caller frees @p ret. */
+MUST_CHECK enum err_code kafka_places(const struct config *cfg,
+                                      const char *group, const char *topic,
+                                      struct kafka_place **ret, size_t *ret_n,
+                                      struct err *err);
+
+/** The records of one partition from @p from to before @p to. */
+struct kafka_range;
+MUST_CHECK enum err_code kafka_range_open(const struct config *cfg,
+                                          const char *topic, int32_t partition,
+                                          int64_t from, int64_t to,
+                                          struct kafka_range **ret,
+                                          struct err *err);
+void kafka_range_close(struct kafka_range *r);
+DEFINE_CLEANUP(kafka_range_close, struct kafka_range *)
+
+/**
+ * The next one, valid until the next call; NULL at the end. ERR_NOT_FOUND: it
+ * was deleted. ERR_TIMEOUT: Kafka gave none within 20 s.
+ */
+MUST_CHECK enum err_code kafka_range_next(struct kafka_range *r,
+                                          const struct kafka_record **ret,
+                                          struct err *err);
+
 /* --- admin: blocking, for the command line only --- */
 
 struct kafka_topic_plan {

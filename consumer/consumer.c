@@ -112,6 +112,7 @@ static void due_row(struct consumer *c, const struct payment *p)
 {
     struct task *t = task_new(c, p, NULL, FLOW_DUE);
 
+    consumer_look_at_strays(c, p);
     t->promised = may_push(p);
     c->promised += t->promised;
     task_event(t);

@@ -347,8 +347,8 @@ void claims_run(struct consumer *c)
 
 /* --- callbacks --- */
 
-static void fill_event(struct flow_event *e, const struct callback *cb,
-                       int attempt)
+void callback_event(struct flow_event *e, const struct callback *cb,
+                    int attempt)
 {
     e->attempt = attempt;
     verdict_callback(cb->code, cb->text, &e->verdict);
@@ -391,7 +391,7 @@ static void apply_callback(struct consumer *c,
         task_keep_stray(t, "unreadable");
         return;
     }
-    fill_event(&t->event, &cb, at.attempt);
+    callback_event(&t->event, &cb, at.attempt);
     task_event(t);
 }
 

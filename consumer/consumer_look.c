@@ -187,7 +187,7 @@ static void row_missing(struct task *t)
     log_error("worker", "payment_not_found", KV_ID("payment", &t->seen.req.id),
               KV("event", flow_event_name(t->event.kind)));
     if (t->record)
-        task_keep_stray(t, "unknown payment");
+        task_keep_stray(t, STRAY_UNKNOWN);
     else
         task_end(t);
 }

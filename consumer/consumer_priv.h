@@ -14,6 +14,7 @@
 #include "common/app.h"
 #include "common/list.h"
 #include "consumer/anchor.h"
+#include "common/wire.h"
 #include "consumer/consumer.h"
 #include "consumer/flow.h"
 #include "consumer/gate.h"
@@ -208,6 +209,10 @@ void callback_ended(struct consumer *c);
 /** Writes a spent payment's record to payments.dead, then announces it. */
 void consumer_bury(struct consumer *c, const struct payment *p);
 
+/** What a callback says, as an event about @p attempt. */
+void callback_event(struct flow_event *e, const struct callback *cb,
+                    int attempt);
+
 /* --- consumer_notice.c --- */
 
 void notices_init(struct consumer *c);
@@ -226,6 +231,14 @@ void callback_keep(struct consumer *c, const struct kafka_record *record,
 /* --- consumer_pull.c --- */
 
 void pulls_init(struct consumer *c);
+
+/* --- consumer_recover.c --- */
+
+/** Why a callback is kept that belongs to no payment. */
+#define STRAY_UNKNOWN "unknown payment"
+
+/** Takes in the callbacks that came while Postgres did not know @p p. */
+void consumer_look_at_strays(struct consumer *c, const struct payment *p);
 
 /* --- consumer_orphan.c --- */
 

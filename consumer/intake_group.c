@@ -156,25 +156,27 @@ static bool start_part(struct part *p, int64_t offset)
 }
 
 /* Callbacks go on where the group was, or where this Postgres was when that is
-   earlier; without any place, from the beginning. */
+   earlier; without any place, from the beginning. After a doubt they go back to
+   what this Postgres was told, a second's worth when it has forgotten none. */
 static bool start_callbacks(struct part *p, int64_t offset)
 {
     int64_t committed =
         p->at.committed >= 0 ? p->at.committed : KAFKA_BEGINNING;
-    bool forgot = offset >= 0 && offset < p->asked;
 
-    if (p->started && !forgot)
+    if (!p->started && (committed < 0 || offset < 0))
+        p->began = MAX(committed, offset);
+    else if (!p->started)
+        p->began = MIN(committed, offset);
+    else if (offset >= 0)
+        p->began = offset;
+    if (p->started && p->began >= p->at.offset)
         return false;
-    if (p->started) {
-        log_warn("intake", "callbacks_again", KV("topic", p->at.topic),
-                 KV_INT("partition", p->at.partition), KV_INT("from", offset));
-        p->at.offset = offset;
-    } else if (committed < 0 || offset < 0) {
-        p->at.offset = MAX(committed, offset);
-    } else {
-        p->at.offset = MIN(committed, offset);
-    }
-    p->known = MAX(offset, 0);
+    if (p->started)
+        log_info("intake", "callbacks_again", KV("topic", p->at.topic),
+                 KV_INT("partition", p->at.partition), KV_INT("from", p->began),
+                 KV_INT("to", p->at.offset));
+    p->at.offset = p->began;
+    p->known = MAX(p->began, 0);
     p->started = true;
     return true;
 }

@@ -18,6 +18,7 @@ struct part {
        claimed since. Of callbacks: what it was told. */
     int64_t known;
     int64_t asked; /* `known`, when it was asked for */
+    int64_t began; /* callbacks: where this Postgres' knowledge begins */
     bool started, stopped;
     int64_t stopped_at; /* where intake was then */
     bool dirty;         /* moved since its last commit */

@@ -369,3 +369,42 @@ void store_stray(struct store *store, const struct uuid *payment, int attempt,
     pg_send(store->pg, STORE_STRAY, p);
     sync_plain(store, done, arg);
 }
+
+#define STRAYS_MAX 16
+
+struct strays {
+    struct store_op op;
+    store_stray_fn fn;
+    void *arg;
+};
+
+static void strays_read(void *arg, struct pg_result *const *results, size_t n,
+                        const struct err *err)
+{
+    struct strays *op = arg;
+
+    must(err || n == 1);
+    for (size_t i = 0; !err && i < pg_rows(results[0]); i++) {
+        size_t len;
+        const char *body = pg_get_text(results[0], i, 1, &len);
+
+        op->fn(op->arg, (int)pg_get_int(results[0], i, 0), body, len);
+    }
+    op->fn(op->arg, 0, NULL, 0);
+    store_op_free(&op->op);
+}
+
+void store_strays(struct store *store, const struct uuid *payment,
+                  const char *why, store_stray_fn fn, void *arg)
+{
+    struct strays *op = store_op_new(store, sizeof(*op));
+    struct pg_params *p = pg_params(store->pg);
+
+    op->fn = fn;
+    op->arg = arg;
+    pg_uuid(p, payment);
+    pg_text(p, why);
+    pg_int4(p, STRAYS_MAX);
+    pg_send(store->pg, STORE_STRAYS, p);
+    pg_sync(store->pg, strays_read, op);
+}

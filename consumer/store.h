@@ -215,4 +215,12 @@ void store_stray(struct store *store, const struct uuid *payment, int attempt,
                  const char *why, const void *body, size_t len,
                  store_done_fn done, void *arg);
 
+/** A callback that was kept; @p body is NULL after the last one, or on error. */
+typedef void (*store_stray_fn)(void *arg, int attempt, const char *body,
+                               size_t len);
+
+/** Reads at most 16 callbacks of @p payment that were kept because of @p why. */
+void store_strays(struct store *store, const struct uuid *payment,
+                  const char *why, store_stray_fn fn, void *arg);
+
 #endif

@@ -28,6 +28,7 @@ enum store_statement {
     STORE_POSITIONS,
     STORE_STRAY,
     STORE_KEY_USED,
+    STORE_STRAYS,
     STORE_STATEMENTS_N
 };
 

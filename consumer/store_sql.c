@@ -296,6 +296,10 @@ static const char stray_sql[] =
     "INSERT INTO stray_callbacks (payment, attempt, why, body) "
     "VALUES ($1::uuid, $2::int4, $3::text, $4::bytea)";
 
+static const char strays_sql[] =
+    "SELECT attempt, body FROM stray_callbacks WHERE payment = $1::uuid "
+    "AND why = $2::text ORDER BY id LIMIT $3::int4";
+
 const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
     [STORE_NOW] = {"now", "SELECT now()"},
     [STORE_LAZY] = {"lazy", lazy_sql},
@@ -316,4 +320,5 @@ const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
     [STORE_POSITIONS] = {"positions", positions_sql},
     [STORE_STRAY] = {"stray", stray_sql},
     [STORE_KEY_USED] = {"key_used", PAYMENT_KEY_USED_SQL},
+    [STORE_STRAYS] = {"strays", strays_sql},
 };

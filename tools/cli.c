@@ -45,6 +45,8 @@ static const struct option_row {
     {"not-paid", 0, CLI_NOT_PAID, NULL, 0, "it is not paid, and over"},
     {"again", 0, CLI_AGAIN, NULL, 0, "its customer is prompted again"},
     {"force", 0, CLI_FORCE, NULL, 0, "though what stands against it is said"},
+    {"skip-deleted", 0, CLI_SKIP_DELETED, NULL, 0,
+     "gives up requests that are gone from the log"},
     {"check", 0, CLI_CHECK, NULL, 0,
      "says what is wrong with the settings, ends"},
     {"version", 0, CLI_VERSION, NULL, 0, "says the version, ends"},

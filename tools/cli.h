@@ -37,7 +37,8 @@ enum cli_option {
     CLI_PAID_AT = 1 << 17,
     CLI_NOT_PAID = 1 << 18,
     CLI_AGAIN = 1 << 19,
-    CLI_FORCE = 1 << 20
+    CLI_FORCE = 1 << 20,
+    CLI_SKIP_DELETED = 1 << 21
 };
 
 /** The options of a command that changes something (operator.h). */
@@ -104,6 +105,8 @@ enum err_code migrate_run(const struct cli *cli, const struct config *cfg,
                           struct err *err);
 enum err_code pull_register_run(const struct cli *cli, const struct config *cfg,
                                 struct err *err);
+enum err_code recover_run(const struct cli *cli, const struct config *cfg,
+                          struct err *err);
 enum err_code topics_create_run(const struct cli *cli, const struct config *cfg,
                                 struct err *err);
 enum err_code topics_list_run(const struct cli *cli, const struct config *cfg,

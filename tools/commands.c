@@ -54,6 +54,24 @@ const struct command commands[] = {
         .run = pull_register_run,
     },
     {
+        .name = "recover",
+        .summary = "after Postgres or Kafka has forgotten: goes on safely",
+        .help = "Compares what Kafka's groups have committed with what "
+                "Postgres knows. Records that\nPostgres has forgotten (a "
+                "standby was promoted without the last commits, a backup\nwas "
+                "restored) are entered as unknown: they may have been pushed, "
+                "so they are not\npushed again; evidence settles them, or a "
+                "person. Requests that are gone from the\nlog unclaimed are "
+                "given up with --skip-deleted. Workers go on with stopped "
+                "partitions\nby themselves. Each partition is one row in the "
+                "audit trail.",
+        .examples = "  foleni recover -c config.cfg --dry-run\n"
+                    "  foleni recover -c config.cfg --why \"standby promoted "
+                    "after the fire\"\n",
+        .options = CLI_OPERATOR | CLI_DRY_RUN | CLI_FORCE | CLI_SKIP_DELETED,
+        .run = recover_run,
+    },
+    {
         .name = "topics create",
         .summary = "creates the Kafka topics that are missing",
         .help = "Creates each topic with the partitions, replicas and "

@@ -23,7 +23,7 @@ LAYERS = {
         ["config"],
         ["loop"],
         ["call", "http", "kafka", "pg"],
-        ["wire", "payment_row", "trail"],
+        ["wire", "payment_row", "trail", "recovered"],
         ["app"],
     ],
     "producer": [

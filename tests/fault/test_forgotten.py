@@ -1,0 +1,120 @@
+"""Postgres forgets: a standby is promoted without the last commits, a backup
+is restored. Whatever was pushed in what was lost is not pushed again."""
+
+import json
+
+import pytest
+
+from tests.fault import crowd
+from tests.fault.conftest import QUICK_DEATH
+from tests.harness.place import wait_for
+from tests.harness.standby import Pair
+from tests.service.conftest import finish, make
+
+N = 30
+STOPPED = "foleni_intake_stopped_total"
+
+
+@pytest.fixture
+def paired(run_directory, kafka, request):
+    """paired(synchronous=..., workers=2): (world, pair)."""
+    made = []
+
+    def start(synchronous=False, settings=None, **options):
+        pair = Pair(run_directory / f"pair-{len(made)}-{request.node.name}"[:60],
+                    synchronous).start()
+        world = make(run_directory, pair, kafka,
+                     settings={**QUICK_DEATH, **(settings or {})},
+                     profile=crowd.TOKENS, **options)
+        made.append((world, pair))
+        return world.start(), pair
+    yield start
+    for world, pair in made:
+        try:
+            finish(world)
+        finally:
+            pair.destroy()
+
+
+def pushed(world, n):
+    wait_for(f"{n} pushes", lambda: len(world.sim.pushes()) >= n,
+             crowd.LIVENESS_S)
+
+
+def stopped(world):
+    return sum(w.metrics()[STOPPED] for w in world.workers if w.running())
+
+
+def wait_stopped(world):
+    wait_for("a partition is stopped", lambda: stopped(world) > 0,
+             crowd.LIVENESS_S)
+
+
+def plan_of(world):
+    return json.loads(world.foleni("recover", "--dry-run", "--json"))
+
+
+def recover(world, *more):
+    return json.loads(world.foleni("recover", "--why", "the test lost a disk",
+                                   "--yes", "--json", *more))
+
+
+def test_standby_without_the_last_commits(paired):
+    """Living workers find out, and nothing of the lost time goes out again."""
+    world, pair = paired(workers=2)
+    crowd.Crowd(world, crowd.orders(world, N), name="kept").join()
+    pushed(world, N)
+    wait_for("the standby has it all", pair.streaming, 30)
+    pair.cut()
+    crowd.Crowd(world, crowd.orders(world, N), name="lost").join()
+    pushed(world, 2 * N)
+    pair.promote()
+    wait_stopped(world)
+    plan = plan_of(world)["partitions"]
+    assert sum(p["records"] for p in plan) == N
+    assert not any(p["deleted"] for p in plan)
+    done = recover(world)["partitions"]
+    assert sum(p["done"]["entered"] for p in done) <= N
+    assert not plan_of(world)["partitions"], "nothing is left to recover"
+    crowd.Crowd(world, crowd.orders(world, N), name="after").join()
+    found = crowd.settle(world)
+    crowd.pushed_once(found)
+    assert len(found.pushes) == 3 * N, "workers went on by themselves"
+    audit = world.query("SELECT who, why, action FROM operator_actions")
+    assert {row["why"] for row in audit} == {"the test lost a disk"}
+    assert len(audit) == len(done)
+
+
+def test_synchronous_standby_loses_nothing(paired):
+    """No partition stops, nothing has to be recovered."""
+    world, pair = paired(synchronous=True, workers=2)
+    load = crowd.Crowd(world, crowd.orders(world, 2 * N))
+    pushed(world, N)
+    pair.promote()
+    load.join()
+    found = crowd.settle(world)
+    crowd.pushed_once(found)
+    assert len(found.rows) == 2 * N
+    assert not stopped(world)
+    assert not plan_of(world)["partitions"]
+
+
+def test_restored_base_backup(paired):
+    """The same server, the same timeline, an older memory; and no worker that
+    remembers: only Kafka's groups tell."""
+    world, pair = paired()
+    crowd.Crowd(world, crowd.orders(world, N), name="kept").join()
+    crowd.settle(world)
+    backup = pair.backup()
+    crowd.Crowd(world, crowd.orders(world, N), name="lost").join()
+    crowd.settle(world)
+    world.worker.stop()
+    pair.restore(backup)
+    world.start_worker(world.worker)
+    wait_stopped(world)
+    assert sum(p["records"] for p in plan_of(world)["partitions"]) == N
+    done = recover(world)["partitions"]
+    assert sum(p["done"]["entered"] for p in done) == N
+    found = crowd.settle(world)
+    crowd.pushed_once(found)
+    assert found.count("succeeded") == 2 * N, "its callbacks were read again"
