@@ -5,6 +5,7 @@
 #include "common/recovered.h"
 
 #include "common/clock.h"
+#include "common/trail.h"
 
 #include <stdio.h>
 
@@ -16,49 +17,61 @@ _Static_assert(PAYMENT_UNKNOWN == 4 && RESULT_LOST == 14 &&
 
 /* Versions that were told of before the loss are not given a second time. */
 #define AHEAD "1000"
+#define TEXT "Postgres had forgotten this attempt; it may have been pushed"
 #define RESULT_COLUMNS "class, evidence, code, text"
-#define LOST                                           \
-    "14, 0, '" RECOVERED_CODE                          \
-    "', 'Postgres had forgotten this attempt; it may " \
-    "have been pushed'"
+#define RESULT "14, 0, '" RECOVERED_CODE "', '" TEXT "'"
+
+/* The next link of the payment's chain. */
+#define LINK(prev, id, version, attempt, receipt)                            \
+    TRAIL_HASH(prev, id, version, "now()", "4::int2", "0::int2", attempt,    \
+               "16::int2", "'" RECOVERED_CODE "'::text", "'" TEXT "'::text", \
+               "0::int2", receipt, "NULL::int8")
+
 #define TIMELINE                                                            \
-    "t AS (INSERT INTO timeline (payment, version, state, waits, attempt, " \
-    "cause, code, text) SELECT id, version, state, waits, attempt, 16, "    \
-    "code, text FROM n) SELECT id FROM n"
+    "t AS (INSERT INTO timeline (payment, version, at, state, waits, "      \
+    "attempt, cause, code, text, receipt, tx, hash) SELECT id, version, "   \
+    "now(), state, waits, attempt, 16, code, text, receipt, " TRAIL_TX ", " \
+    "hash FROM n ON CONFLICT (payment, version) DO NOTHING) "               \
+    "SELECT id FROM n"
+#define RETURNING                                                         \
+    "RETURNING id, version, state, waits, attempt, code, text, receipt, " \
+    "hash), "
 
 const char recovered_enter_sql[] =
-    "WITH r AS (SELECT * FROM jsonb_to_recordset($1::jsonb) AS r(id uuid, "
+    "WITH r AS (SELECT id, client, decode(fingerprint, 'hex') AS fingerprint, "
+    "msisdn, amount, shortcode, priority, ask_again, reference, description, "
+    "nullif(metadata, '') AS metadata, requested_at, expires_at, deadline_at, "
+    "source_topic, source_partition, source_offset, attempt "
+    "FROM jsonb_to_recordset($1::jsonb) AS j(id uuid, "
     "client uuid, fingerprint text, msisdn int8, amount int4, shortcode int4, "
     "priority int2, ask_again int2, reference text, description text, "
-    "metadata text, requested_at text, expires_at text, deadline_at text, "
-    "source_topic int2, source_partition int4, source_offset int8, "
-    "attempt int4)), "
+    "metadata text, requested_at timestamptz, expires_at timestamptz, "
+    "deadline_at timestamptz, source_topic int2, source_partition int4, "
+    "source_offset int8, attempt int4)), "
     "n AS (INSERT INTO payments (id, client, fingerprint, msisdn, amount, "
     "shortcode, priority, ask_again, reference, description, metadata, "
     "requested_at, expires_at, deadline_at, source_topic, source_partition, "
     "source_offset, attempt, state, version, spent, holds_phone, pushed_at, "
-    "next_action_at, " RESULT_COLUMNS ") "
-    "SELECT id, client, decode(fingerprint, 'hex'), msisdn, amount, "
-    "shortcode, priority, ask_again, reference, description, "
-    "nullif(metadata, ''), requested_at::timestamptz, "
-    "expires_at::timestamptz, deadline_at::timestamptz, source_topic, "
-    "source_partition, source_offset, attempt, 4, " AHEAD ", 0, "
+    "next_action_at, hash, " RESULT_COLUMNS ") "
+    "SELECT r.*, 4, " AHEAD ", 0, "
     "row_number() OVER (PARTITION BY msisdn ORDER BY requested_at, id) = 1 "
     "AND NOT EXISTS (SELECT FROM payments h WHERE h.msisdn = r.msisdn "
     "AND h.holds_phone) AND NOT EXISTS (SELECT FROM payments k "
-    "WHERE k.id = r.id), "
-    "now(), now(), " LOST " FROM r ORDER BY msisdn, id "
-    "ON CONFLICT (id) DO NOTHING "
-    "RETURNING id, version, state, waits, attempt, code, text), " TIMELINE;
+    "WHERE k.id = r.id), now(), now(), " LINK(
+        TRAIL_SEED("r"), "r.id", AHEAD, "r.attempt",
+        "NULL::text") ", " RESULT " FROM r ORDER BY msisdn, id ON CONFLICT "
+                      "(id) DO NOTHING " RETURNING TIMELINE;
 
 const char recovered_behind_sql[] =
-    "WITH n AS (UPDATE payments SET state = 4, waits = 0, attempt = $2::int4, "
-    "version = version + " AHEAD ", updated_at = now(), pushed_at = now(), "
-    "next_action_at = now(), owner = NULL, checkout_id = NULL, "
-    "merchant_id = NULL, query_code = NULL, query_code_at = NULL, "
-    "(" RESULT_COLUMNS ") = (" LOST ") "
-    "WHERE id = $1::uuid AND attempt < $2::int4 AND state BETWEEN 1 AND 5 "
-    "RETURNING id, version, state, waits, attempt, code, text), " TIMELINE;
+    "WITH n AS (UPDATE payments p SET state = 4, waits = 0, "
+    "attempt = $2::int4, version = version + " AHEAD ", updated_at = now(), "
+    "pushed_at = now(), next_action_at = now(), owner = NULL, "
+    "checkout_id = NULL, merchant_id = NULL, query_code = NULL, "
+    "query_code_at = NULL, hash = " LINK(
+        "p.hash", "p.id", "p.version + " AHEAD, "$2::int4",
+        "p.receipt") ", (" RESULT_COLUMNS ") = (" RESULT ") "
+                     "WHERE id = $1::uuid AND attempt < $2::int4 AND state "
+                     "BETWEEN 1 AND 5 " RETURNING TIMELINE;
 
 static void put_hex(struct json_out *j, const char *name, const uint8_t *bytes,
                     size_t n)

@@ -4,8 +4,9 @@
  * a person does. Used by `foleni recover`, for what a whole Postgres has lost,
  * and by the worker, for what a flight recorder shows as begun.
  *
- * Both statements may be run again: who is known already is left alone. Versions
- * go on 1000 further, since some may have been told that nobody remembers.
+ * Both statements may be run again: who is known already is left alone.
+ * Versions go on 1000 further, since some may have been told that nobody
+ * remembers.
  */
 #ifndef FOLENI_COMMON_RECOVERED_H
 #define FOLENI_COMMON_RECOVERED_H

@@ -3,6 +3,10 @@
  * heartbeat that counts is a confirmed one, dated by when it was sent: what the
  * others see can only be younger.
  *
+ * A server that was restarted, or a standby in another's place, has old
+ * heartbeats of the living: nobody is looked for before everyone had the time
+ * to come back.
+ *
  * A dead worker's rows are handed out round after round until none is left that
  * needs anything; the driver then says pulse_settled().
  */
@@ -78,7 +82,8 @@ struct pulse {
     int64_t confirmed_us; /* when the last confirmed one was sent       */
     unsigned term;        /* of trust, +1 with each silence */
     bool registering, looking, leaving;
-    size_t looks; /* orphan queries in flight */
+    int64_t look_from_us; /* others may still be on their way to this server */
+    size_t looks;         /* orphan queries in flight */
     struct loop_timer beat, watch;
     void (*on_left)(void *arg);
     void *left_arg;
@@ -277,7 +282,7 @@ void pulse_look(struct pulse *p)
     struct pg_params *q;
 
     if (p->looking || p->looks || p->leaving || !p->incarnation ||
-        !pg_up(p->pg, NULL, 0))
+        !pg_up(p->pg, NULL, 0) || clock_now_us() < p->look_from_us)
         return;
     p->looking = true;
     q = pg_params(p->pg);
@@ -347,8 +352,11 @@ static void on_state(void *arg, bool up)
     struct pulse *p = arg;
 
     p->looking = false;
-    if (up)
-        timer_set(p->loop, &p->beat, clock_now_us());
+    if (!up)
+        return;
+    p->look_from_us =
+        clock_now_us() + p->cfg->worker_heartbeat_dead_ms * US_PER_MS;
+    timer_set(p->loop, &p->beat, clock_now_us());
 }
 
 struct pulse *pulse_new(struct loop *loop, const struct config *cfg,

@@ -215,11 +215,11 @@ void store_stray(struct store *store, const struct uuid *payment, int attempt,
                  const char *why, const void *body, size_t len,
                  store_done_fn done, void *arg);
 
-/** A callback that was kept; @p body is NULL after the last one, or on error. */
+/** A callback that was kept; @p body NULL: there are no more, or an error. */
 typedef void (*store_stray_fn)(void *arg, int attempt, const char *body,
                                size_t len);
 
-/** Reads at most 16 callbacks of @p payment that were kept because of @p why. */
+/** Reads at most 16 callbacks of @p payment that were kept for @p why. */
 void store_strays(struct store *store, const struct uuid *payment,
                   const char *why, store_stray_fn fn, void *arg);
 

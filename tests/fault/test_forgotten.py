@@ -1,6 +1,7 @@
 """Postgres forgets: a standby is promoted without the last commits, a backup
 is restored. Whatever was pushed in what was lost is not pushed again."""
 
+import itertools
 import json
 
 import pytest
@@ -12,16 +13,17 @@ from tests.harness.standby import Pair
 from tests.service.conftest import finish, make
 
 N = 30
+_numbers = itertools.count(1)
 STOPPED = "foleni_intake_stopped_total"
 
 
 @pytest.fixture
-def paired(run_directory, kafka, request):
+def paired(run_directory, kafka):
     """paired(synchronous=..., workers=2): (world, pair)."""
     made = []
 
     def start(synchronous=False, settings=None, **options):
-        pair = Pair(run_directory / f"pair-{len(made)}-{request.node.name}"[:60],
+        pair = Pair(run_directory / f"pair-{next(_numbers)}",
                     synchronous).start()
         world = make(run_directory, pair, kafka,
                      settings={**QUICK_DEATH, **(settings or {})},

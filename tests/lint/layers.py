@@ -23,7 +23,8 @@ LAYERS = {
         ["config"],
         ["loop"],
         ["call", "http", "kafka", "pg"],
-        ["wire", "payment_row", "trail", "recovered"],
+        ["wire", "payment_row", "trail"],
+        ["recovered"],
         ["app"],
     ],
     "producer": [
