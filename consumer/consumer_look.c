@@ -158,12 +158,18 @@ static void row_found(struct task *t, const struct payment *row)
     list_append(&t->consumer->to_step, &t->node);
 }
 
+/* A callback of no payment is looked up once more when it is kept: a payment
+   that was entered in between would miss it otherwise. */
+static const char stray_unknown[] = STRAY_UNKNOWN;
+
 static void stray_kept(void *arg, const struct err *err)
 {
     struct task *t = arg;
 
     if (err)
         list_append(&t->consumer->to_keep, &t->node);
+    else if (t->stray == stray_unknown)
+        list_append(&t->consumer->to_look, &t->node);
     else
         task_end(t);
 }
@@ -184,10 +190,14 @@ void task_keep_stray(struct task *t, const char *why)
 static void row_missing(struct task *t)
 {
     list_remove(&t->node);
+    if (t->stray == stray_unknown) {
+        task_end(t);
+        return;
+    }
     log_error("worker", "payment_not_found", KV_ID("payment", &t->seen.req.id),
               KV("event", flow_event_name(t->event.kind)));
     if (t->record)
-        task_keep_stray(t, STRAY_UNKNOWN);
+        task_keep_stray(t, stray_unknown);
     else
         task_end(t);
 }

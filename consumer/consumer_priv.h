@@ -13,8 +13,8 @@
 
 #include "common/app.h"
 #include "common/list.h"
-#include "consumer/anchor.h"
 #include "common/wire.h"
+#include "consumer/anchor.h"
 #include "consumer/consumer.h"
 #include "consumer/flow.h"
 #include "consumer/gate.h"
