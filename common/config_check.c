@@ -8,6 +8,7 @@
 
 #include "common/id.h"
 #include "common/must.h"
+#include "common/net.h"
 #include "common/sign.h"
 
 #include <ctype.h>
@@ -313,6 +314,20 @@ static void check_order(struct config_loader *l, const struct order *order)
         order->equal ? "at most" : "below", order->high, b, order->why);
 }
 
+static void check_networks(struct config_loader *l)
+{
+    const struct texts *networks = &l->full->cfg.callbacks_networks;
+    const struct config_object *o = &l->full->settings;
+    struct network n;
+
+    for (size_t i = 0; i < networks->n; i++)
+        if (!network_parse(networks->items[i], &n))
+            SAY(l, o, config_row(o->kind, "callbacks.networks"),
+                "has \"%.60s\", must be networks as in 196.201.214.0/24 or "
+                "2001:db8::/32, or addresses",
+                networks->items[i]);
+}
+
 static void check_mac_keys(struct config_loader *l)
 {
     const struct config *cfg = &l->full->cfg;
@@ -442,6 +457,7 @@ void config_check(struct config_loader *l)
         check_order(l, &orders[i]);
     check_sums(l);
     check_mac_keys(l);
+    check_networks(l);
     check_clients(l);
     check_shortcodes(l);
 }

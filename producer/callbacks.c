@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/net.h"
 #include "common/sign.h"
 #include "common/wire.h"
 
@@ -38,6 +39,19 @@ static bool read_path(const struct config *cfg, struct http_request *req,
     return wire_callback_mac(cfg, &at, ret->mac);
 }
 
+/* The second line only: the first is the MAC, or the secret. */
+static bool from_there(const struct config *cfg, const struct http_request *req)
+{
+    const struct texts *networks = &cfg->callbacks_networks;
+    struct network n;
+
+    for (size_t i = 0; i < networks->n; i++)
+        if (network_parse(networks->items[i], &n) &&
+            network_has(&n, http_peer(req)))
+            return true;
+    return networks->n == 0;
+}
+
 static void refuse(struct http_request *req, enum metric counter)
 {
     metric_add(counter, 1);
@@ -50,9 +64,12 @@ static void refuse(struct http_request *req, enum metric counter)
 bool callbacks_path(const struct config *cfg, struct http_request *req,
                     struct callback_path *ret)
 {
-    if (read_path(cfg, req, ret))
+    if (!from_there(cfg, req))
+        refuse(req, M_CALLBACKS_ELSEWHERE);
+    else if (read_path(cfg, req, ret))
         return true;
-    refuse(req, M_CALLBACKS_FORGED);
+    else
+        refuse(req, M_CALLBACKS_FORGED);
     return false;
 }
 
@@ -72,9 +89,12 @@ bool callbacks_c2b(const struct config *cfg, struct http_request *req)
     bool first = same_secret(is, cfg->c2b_secret);
     bool second = same_secret(is, cfg->c2b_second_secret);
 
-    if (first || second)
+    if (!from_there(cfg, req))
+        refuse(req, M_C2B_ELSEWHERE);
+    else if (first || second)
         return true;
-    refuse(req, M_C2B_FORGED);
+    else
+        refuse(req, M_C2B_FORGED);
     return false;
 }
 

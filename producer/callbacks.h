@@ -20,7 +20,8 @@ struct callback_path {
 
 /**
  * Reads and checks the path. A MAC that is not ours gets 404, as does anything
- * that is no callback path: nobody learns which payments exist.
+ * that is no callback path: nobody learns which payments exist. The same for
+ * callers from outside of callbacks.networks.
  *
  * @return false when that was answered; @p req is then gone.
  */

@@ -42,6 +42,14 @@ QUICK = {
     "worker.lease_ms": 5000,
 }
 
+# Besides QUICK: no query speaks before a callback can.
+PATIENT = {
+    "payments.query_first_ms": 60000,
+    "payments.query_max_ms": 60000,
+    "payments.prompt_timeout_ms": 90000,
+    "payments.unresolved_after_ms": 120000,
+}
+
 SECRETS = {
     "mac-key": MAC_KEY,
     "c2b-secret": C2B_SECRET,

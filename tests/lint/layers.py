@@ -15,7 +15,7 @@ LAYERS = {
         ["base"],
         ["must", "err", "list", "near", "windows"],
         ["heap", "buf", "crc"],
-        ["clock", "id"],
+        ["clock", "id", "net"],
         ["payment"],
         ["metrics"],
         ["log"],

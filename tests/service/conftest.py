@@ -11,6 +11,7 @@ import pytest
 from tests.harness import oracle, place
 from tests.harness.broker import KafkaBroker
 from tests.harness.postgres import Postgres
+from tests.harness.settings import PATIENT
 from tests.harness.world import World
 
 _numbers = itertools.count(1)
@@ -94,6 +95,14 @@ def _maker(run_directory, postgres, kafka):
     yield maker
     for made in mine:
         finish(made)
+
+
+@pytest.fixture(scope="module")
+def patient(run_directory, postgres, kafka):
+    """As world, and no query speaks before a callback can."""
+    made = make(run_directory, postgres, kafka, settings=PATIENT).start()
+    yield made
+    finish(made)
 
 
 @pytest.fixture

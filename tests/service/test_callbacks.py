@@ -4,6 +4,7 @@ or refused without a trace."""
 import hashlib
 import json
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.harness import oracle, wire
 from tests.harness.broker import KafkaBroker
 from tests.harness.place import wait_for
 from tests.harness.postgres import Postgres
+from tests.harness.settings import PATIENT
 from tests.harness.topics import header
 
 C2B = "foleni_c2b_notices_total"
@@ -91,6 +93,90 @@ def paid_body(world, asked):
         "MpesaReceiptNumber": debit["receipt"]})
 
 
+# --- again, late, cut, too large, not as asked ---
+
+def lost(world):
+    """A paid payment whose callback was lost: its request and its id."""
+    shop = world.upstream()
+    asked = order(world)
+    world.sim.script(asked["msisdn"], {"fate": "pay", "callback": "lost"})
+    ident = shop.submit(asked).body["id"]
+    wait_for("the prompt", lambda: world.query(
+        "SELECT FROM payments WHERE id = %s AND state = 2", ident))
+    return asked, ident
+
+
+def events_of(world, ident):
+    return [json.loads(r.value())["type"].rpartition(".")[2]
+            for r in world.topics.read("payments.status")
+            if r.key().decode() == ident]
+
+
+def test_a_hundred_callbacks_at_once(patient):
+    asked, ident = lost(patient)
+    body, path = paid_body(patient, asked), wire.callback_path(ident, 1)
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: post(patient, path, body).status,
+                                range(100)))
+    assert answers == [200] * 100
+    document = patient.upstream().wait_final(ident)
+    assert document["status"] == "succeeded"
+    later = order(patient)  # behind all of them
+    marker = patient.upstream().submit(later).body["id"]
+    patient.upstream().wait_final(marker)
+    wait_for("all were read", lambda: patient.worker.metrics()
+             ["foleni_callbacks_read_total"] >= 101)
+    assert patient.upstream().get(ident).body == document
+    assert events_of(patient, ident).count("succeeded") == 1
+    assert patient.query("SELECT FROM alarms WHERE payment = %s",
+                         ident) == []
+
+
+def test_callback_that_is_cut_or_too_large(patient):
+    """Kept for people, or refused; the whole one counts all the same."""
+    asked, ident = lost(patient)
+    body, path = paid_body(patient, asked), wire.callback_path(ident, 1)
+    assert post(patient, path, body[:-7]).status == 200
+    stray = wait_for("it is kept", lambda: patient.query(
+        "SELECT body, why FROM stray_callbacks WHERE payment = %s", ident))
+    assert (bytes(stray[0]["body"]), stray[0]["why"]) == (body[:-7],
+                                                          "unreadable")
+    answer = post(patient, path, body + b" " * 70000)
+    assert (answer.status, answer.body["code"]) == (413, "body_too_large")
+    shop = patient.upstream()
+    assert shop.get(ident).body["status"] == "prompted"
+    assert post(patient, path, body).status == 200
+    assert shop.wait_final(ident)["status"] == "succeeded"
+
+
+def test_callback_of_another_amount_or_phone(patient):
+    """Paid is paid; that it is not what was asked, a person hears."""
+    asked, ident = lost(patient)
+    body = paid_body(patient, {**asked, "amount": asked["amount"] + 1,
+                               "msisdn": asked["msisdn"]})
+    name = 'foleni_alarms_total{kind="paid_not_as_asked"}'
+    before = patient.worker.metrics()[name]
+    assert post(patient, wire.callback_path(ident, 1), body).status == 200
+    assert patient.upstream().wait_final(ident)["status"] == "succeeded"
+    patient.worker.wait_metric(name, before + 1)
+
+
+def test_callbacks_from_elsewhere(make_world):
+    """The second line: a right path from a wrong place is refused."""
+    world = make_world(settings={
+        "callbacks.networks": ["10.0.0.0/8", "2001:db8::/32"]}).start()
+    asked, ident = lost(world)
+    body, path = paid_body(world, asked), wire.callback_path(ident, 1)
+    assert post(world, path, body).status == 404
+    assert post(world, wire.c2b_path(), wire.c2b_body("ELSE000001")).status \
+        == 404
+    metrics = world.api.metrics()
+    assert metrics['foleni_callbacks_total{end="elsewhere"}'] == 1
+    assert metrics[f'{C2B}{{end="elsewhere"}}'] == 1
+    assert world.topics.read("payments.callbacks") == []
+    world.wait_settled()  # by query
+
+
 # --- the spool: Kafka is away ---
 
 SPOOLED = "foleni_callbacks_spooled_total"
@@ -131,10 +217,7 @@ def acknowledged(world):
 
 def test_callbacks_while_kafka_is_away(own_kafka, make_world):
     """Answered 200, kept through a kill -9, applied once Kafka is back."""
-    world = make_world(broker=own_kafka, settings={
-        "payments.query_first_ms": 60000, "payments.query_max_ms": 60000,
-        "payments.prompt_timeout_ms": 90000,
-        "payments.unresolved_after_ms": 120000}).start()
+    world = make_world(broker=own_kafka, settings=PATIENT).start()
     n = 30
     prompted(world, n)
     own_kafka.kill9()
@@ -257,10 +340,7 @@ def hang_up(program, says):
 
 
 def test_keys_change_while_payments_are_open(make_world):
-    world = make_world(settings={
-        "payments.query_first_ms": 60000, "payments.query_max_ms": 60000,
-        "payments.prompt_timeout_ms": 90000,
-        "payments.unresolved_after_ms": 120000}).start()
+    world = make_world(settings=PATIENT).start()
     shop = world.upstream()
     old = order(world)
     world.sim.script(old["msisdn"], {"fate": "pay", "callback": "lost"})

@@ -249,6 +249,26 @@ static void test_a_second_key(void **state)
     assert_int_equal(post(w, ID, "1", mac, &a), 200);
 }
 
+/* A second line: a right MAC from a wrong place is refused, too. */
+static void test_networks(void **state)
+{
+    static const char *here[] = {"10.0.0.0/8", "127.0.0.0/8"};
+    struct world *w = *state;
+    int64_t elsewhere = metric_get(M_CALLBACKS_ELSEWHERE);
+    char mac[CALLBACK_MAC_SIZE];
+    struct answer a;
+
+    sign_with(MAC_KEY, ID, 1, mac);
+    w->cfg.callbacks_networks = (struct texts){here, 1};
+    assert_int_equal(post(w, ID, "1", mac, &a), 404);
+    assert_int_equal(metric_get(M_CALLBACKS_ELSEWHERE), elsewhere + 1);
+    assert_int_equal(w->good, 0);
+    w->cfg.callbacks_networks.n = 2;
+    assert_int_equal(post(w, ID, "1", mac, &a), 200);
+    w->good = 0;
+    assert_refused(w, ID, "2", mac);
+}
+
 /* --- C2B --- */
 
 static int notify(struct world *w, const char *secret)
@@ -311,8 +331,8 @@ int main(void)
         TEST(test_a_path_of_ours),         TEST(test_not_durable),
         TEST(test_macs_of_something_else), TEST(test_every_digit_counts),
         TEST(test_attempts_that_are_none), TEST(test_ids_that_are_none),
-        TEST(test_a_second_key),           TEST(test_c2b_secrets_of_ours),
-        TEST(test_c2b_secrets_of_others),
+        TEST(test_a_second_key),           TEST(test_networks),
+        TEST(test_c2b_secrets_of_ours),    TEST(test_c2b_secrets_of_others),
     };
 
     log_open("test_callbacks", LOG_ERROR, false);

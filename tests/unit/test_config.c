@@ -679,6 +679,15 @@ static void test_renewed_keys(void **state)
     config_free(newer);
 }
 
+static void test_networks(void **state)
+{
+    (void)state;
+    load("callbacks = { networks = [ \"196.201.214.0/24\", \"::1\" ]; };");
+    expect_fine();
+    load("callbacks = { networks = [ \"196.201.214.1/24\" ]; };");
+    expect_only("1: callbacks.networks: has \"196.201.214.1/24\", must be");
+}
+
 static void test_secret_is_never_written_in_the_file(void **state)
 {
     (void)state;
@@ -1108,6 +1117,7 @@ int main(void)
         TEST(test_secret_from_the_environment),
         TEST(test_second_mac_key),
         TEST(test_renewed_keys),
+        TEST(test_networks),
         TEST(test_secret_is_never_written_in_the_file),
         TEST(test_secret_has_one_source),
         TEST(test_secret_kafka_properties),
