@@ -273,7 +273,7 @@ def test_callbacks_of_a_full_spool(own_kafka, make_world):
     full = statuses.index(503)
     assert statuses == [200] * full + [503] * (20 - full) and full > 10
     metrics = world.api.metrics()
-    assert metrics['foleni_alarms_total{kind="spool_filling"}'] == 1
+    assert metrics['foleni_spool_alarms_total'] == 1
     assert metrics['foleni_spool_records_total{end="full"}'] == 20 - full
     assert metrics[f'{C2B}{{end="not_durable"}}'] == 20 - full
     assert not world.api.health()["dependencies"]["spool"]["ok"]

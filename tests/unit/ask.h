@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ASK_PATIENCE_US (20 * US_PER_S)
+#define ASK_PATIENCE_US (60 * US_PER_S)
 
 struct answer {
     int status; /* 0 = none came */

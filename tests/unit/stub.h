@@ -19,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STUB_PATIENCE_US (20 * US_PER_S)
+#define STUB_PATIENCE_US (60 * US_PER_S)
 #define STUB_PARKED_MAX 64
 #define STUB_ENDS_MAX 128
 #define STUB_CHECKOUT_ID "ws_CO_10072024091526171708374149"

@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATIENCE_US (30 * US_PER_S)
+#define PATIENCE_US (90 * US_PER_S)
 #define SHORT_MS 300  /* for calls that nobody answers */
 #define STALL_MS 2000 /* same, for many at once        */
 #define ANSWER_MAX 65536
@@ -68,8 +68,8 @@ static int set_up(void **state)
 
     w->spec = (struct calls_spec){
         .slots_max = 8,
-        .connect_timeout_ms = 5000,
-        .total_timeout_ms = 20000,
+        .connect_timeout_ms = 30000,
+        .total_timeout_ms = 60000,
         .idle_connection_s = 60,
         .answer_bytes_max = ANSWER_MAX,
         .ca_file = the_cert.cert,

@@ -180,7 +180,7 @@ static void test_the_endpoint_comes_back(void **state)
     STUB_WAIT(s, s->token.asked == 2);
     assert_non_null(strstr(health_of(s).note, "answered 503"));
     s->token.act = STUB_CLOSE;
-    STUB_WAIT(s, s->token.asked == 3);
+    STUB_WAIT(s, s->token.asked >= 3); /* libcurl repeats a GET by itself */
     s->token = (struct stub_endpoint){.act = STUB_REPLY};
     STUB_WAIT(s, s->ends_n == 1); /* it waited for its token */
     assert_int_equal(s->ends[0].result.verdict.kind, VERDICT_ACCEPTED);

@@ -32,7 +32,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PATIENCE_US (20 * US_PER_S)
+#define PATIENCE_US (60 * US_PER_S)
 #define PARKED_MAX 64
 
 struct world {

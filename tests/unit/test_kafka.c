@@ -24,7 +24,7 @@
 
 #include <cmocka.h>
 
-#define PATIENCE_US (30 * US_PER_S)
+#define PATIENCE_US (60 * US_PER_S)
 #define PRODUCE_API 0 /* Kafka's number of the Produce request */
 #define PARTS 4
 

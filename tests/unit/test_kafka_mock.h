@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOCK_PATIENCE_US (30 * US_PER_S)
+#define MOCK_PATIENCE_US (60 * US_PER_S)
 #define MOCK_PARTS 3
 #define MOCK_KEPT_MAX 64
 #define MOCK_HEADERS 48

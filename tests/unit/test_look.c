@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#define PATIENCE_US (20 * US_PER_S)
+#define PATIENCE_US (60 * US_PER_S)
 #define LOOKS 1200
 
 struct world {

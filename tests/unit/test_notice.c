@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#define PATIENCE_US (30 * US_PER_S)
+#define PATIENCE_US (60 * US_PER_S)
 #define FOUND_MAX 32
 #define WINDOW_MS 900000
 

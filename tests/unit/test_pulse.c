@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#define PATIENCE_US (20 * US_PER_S)
+#define PATIENCE_US (60 * US_PER_S)
 #define FOUND_MAX 600
 
 struct world {

@@ -26,7 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATIENCE_US (30 * US_PER_S)
+#define PATIENCE_US (60 * US_PER_S)
 #define GOT_MAX 8192
 #define BODY_SIZE 32
 

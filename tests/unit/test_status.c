@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #define ENTRIES_MAX 100
-#define PATIENCE_US (20 * US_PER_S)
+#define PATIENCE_US (60 * US_PER_S)
 
 struct world {
     struct loop *loop;
