@@ -253,6 +253,8 @@ void task_act(struct task *t, int64_t lease_us)
     const struct payment *p = &t->out.next;
     const bool *actions = t->out.actions;
 
+    if (actions[FLOW_DO_STOP_PUSH])
+        gate_stop(c->gate, &p->req.id, p->attempt);
     act_alarms(p, actions);
     if (actions[FLOW_DO_DEAD_LETTER])
         consumer_bury(c, p);

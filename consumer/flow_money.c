@@ -75,6 +75,8 @@ static bool asked_twice(const struct step *s)
 
 static void paid_first(struct step *s, enum evidence evidence)
 {
+    s->actions[FLOW_DO_STOP_PUSH] =
+        s->was->state == PAYMENT_SENDING && s->was->attempt != s->e->attempt;
     if (asked_twice(s))
         s->actions[FLOW_DO_ALARM_DOUBLE] = true;
     else if (payment_state_final(s->was->state))

@@ -42,7 +42,7 @@ struct gate_call {
     const struct shortcode *to;
     char reference[REFERENCE_MAX + 1], description[DESCRIPTION_MAX + 1];
     char checkout_id[CHECKOUT_ID_MAX + 1]; /* of a query */
-    bool query;
+    bool query, stopped;
     int64_t lease_end_us, began_us;
     unsigned term; /* of a push: when it was promised */
     int token_version;
@@ -147,6 +147,10 @@ static bool before_push(void *arg)
     struct gate_call *c = arg;
     struct gate *g = c->gate;
 
+    if (c->stopped) {
+        c->refused = "the payment is paid already";
+        return false;
+    }
     if (clock_now_us() >= c->lease_end_us) {
         c->refused = "claim's lease was over";
         return false;
@@ -299,7 +303,9 @@ static void serve_waiting(struct gate *g)
         struct token *t = tokens_of(g->tokens, c->to);
 
         at = at->next;
-        if (now >= c->lease_end_us)
+        if (c->stopped)
+            end_unsent(c, "the payment is paid already", false);
+        else if (now >= c->lease_end_us)
             end_unsent(
                 c, token_good(t) ? "claim's lease was over" : "no access token",
                 !token_good(t));
@@ -441,6 +447,7 @@ static void take(struct gate *g, const struct payment *p, bool query,
     c->began_us = clock_now_us();
     c->lease_end_us = c->began_us + lease_us;
     c->term = term;
+    c->stopped = false;
     c->refused = NULL;
     c->result = (struct gate_result){.slot = -1};
     c->done = done;
@@ -460,6 +467,20 @@ void gate_push(struct gate *g, const struct payment *p, int64_t lease_us,
 {
     must(p->state == PAYMENT_SENDING && p->attempt > 0);
     take(g, p, false, lease_us, term, done, arg);
+}
+
+/* Calls that are free or have begun are not changed by it. */
+void gate_stop(struct gate *g, const struct uuid *payment, int attempt)
+{
+    size_t n = gate_capacity(g->cfg);
+
+    for (size_t i = 0; i < n; i++) {
+        struct gate_call *c = &g->slab[i];
+
+        if (!c->query && c->attempt == attempt &&
+            uuid_equal(&c->payment, payment))
+            c->stopped = true;
+    }
 }
 
 const char *gate_token(struct gate *g, const struct shortcode *sc,

@@ -70,6 +70,10 @@ size_t gate_open(const struct gate *gate);
 void gate_push(struct gate *gate, const struct payment *p, int64_t lease_us,
                unsigned term, gate_done_fn done, void *arg);
 
+/** Attempt @p attempt of @p payment, if it is here and not begun, is not sent:
+ *  it ends as NOT_SENT. For what is paid already. */
+void gate_stop(struct gate *gate, const struct uuid *payment, int attempt);
+
 /** Whether another query fits; where not, the next due time asks again. */
 bool gate_can_query(const struct gate *gate);
 

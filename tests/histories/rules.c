@@ -338,6 +338,11 @@ static void alarms(const struct look *l)
           !first || !in_the_air(was->state) || was->attempt == l->e->attempt ||
               twice,
           "I4: paid beside an open attempt raises the alarm");
+    holds(l,
+          l->did[FLOW_DO_STOP_PUSH] ==
+              (first && was->state == PAYMENT_SENDING &&
+               was->attempt != l->e->attempt),
+          "I1: paid stops a later push that has not gone out");
     holds(l, !first || !is_final(was->state) || twice || late,
           "I4: paid after it was told as not paid raises an alarm");
     holds(l,

@@ -179,6 +179,12 @@ record");
         return;
     }""",
      "late money of an earlier attempt would be dropped"),
+    ("the later push goes out", "flow_money.c",
+     """    s->actions[FLOW_DO_STOP_PUSH] =
+        s->was->state == PAYMENT_SENDING && \
+s->was->attempt != s->e->attempt;""",
+     "",
+     "it is paid already, and its next prompt still waits for a slot"),
     ("no alarm beside an open attempt", "flow_money.c",
      """    if (step_undecided(p))
         return p->attempt != s->e->attempt;""",

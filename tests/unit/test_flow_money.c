@@ -201,6 +201,7 @@ static void test_earlier_attempt_pays_while_a_later_is_open(void **state)
     (void)state;
     assert_int_equal(out.next.state, PAYMENT_SUCCEEDED);
     assert_true(out.actions[FLOW_DO_ALARM_DOUBLE]);
+    assert_true(out.actions[FLOW_DO_STOP_PUSH]);
     p = after(out.next, answer(VERDICT_ACCEPTED, 2), LATER + 2 * US_PER_S);
     assert_int_equal(p.state, PAYMENT_SUCCEEDED);
     p = after(p, callback("1032", 2), LATER + 3 * US_PER_S);

@@ -351,6 +351,32 @@ static void test_a_lease_that_ends_on_the_way(void **state)
     assert_int_equal(s->push.asked, 0);
 }
 
+/* Paid meanwhile: one that waits and one that libcurl has do not go out; other
+   attempts and other payments do. */
+static void test_stopped(void **state)
+{
+    struct stub *s = *state;
+    struct payment p = stub_payment(1), other = stub_payment(2);
+
+    stub_push(s, 1, LEASE_US); /* waits for a token */
+    gate_stop(s->gate, &p.req.id, p.attempt);
+    STUB_WAIT(s, s->ends_n == 1);
+    assert_not_sent(s, &s->ends[0].result, "paid already");
+    STUB_WAIT(s, s->tokens == 1);
+    stub_turns(s);
+    stub_push(s, 1, LEASE_US);
+    loop_once(s->loop, 0); /* given to libcurl, not yet connected */
+    gate_stop(s->gate, &p.req.id, p.attempt);
+    STUB_WAIT(s, s->ends_n == 2);
+    assert_not_sent(s, &s->ends[1].result, "paid already");
+    assert_int_equal(s->push.asked, 0);
+    stub_push(s, 1, LEASE_US);
+    gate_stop(s->gate, &p.req.id, p.attempt + 1);
+    gate_stop(s->gate, &other.req.id, p.attempt);
+    STUB_WAIT(s, s->ends_n == 3);
+    assert_int_equal(s->ends[2].result.end, GATE_ANSWER);
+}
+
 static void test_a_lease_that_is_over(void **state)
 {
     struct stub *s = *state;
@@ -466,6 +492,7 @@ int main(void)
         TEST(test_unreachable),
         TEST(test_an_unknown_shortcode),
         TEST(test_not_allowed),
+        TEST(test_stopped),
         TEST(test_a_term_that_ended),
         TEST(test_a_query_needs_no_permission),
         TEST(test_a_lease_that_ends_on_the_way),
