@@ -9,7 +9,6 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/must.h"
-#include "common/windows.h"
 #include "common/wire.h"
 #include "producer/producer_priv.h"
 

@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/metrics.h"
 #include "common/must.h"
+#include "common/windows.h"
 
 #include <stdlib.h>
 
@@ -36,6 +37,7 @@ static void answer(struct keeping *k, bool durable)
 {
     struct http_request *req = TAKE(k->req);
 
+    WINDOW(callback_unanswered);
     k->answered = true;
     metric_add(durable ? k->kept : k->refused, 1);
     if (req && durable)
@@ -142,6 +144,7 @@ static void keep(struct producer *p, struct http_request *req,
     struct keeping *k = NEW(struct keeping);
     struct err err;
 
+    WINDOW(callback_unpublished);
     k->producer = p;
     k->req = req;
     k->kept = kept;

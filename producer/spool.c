@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/must.h"
+#include "common/windows.h"
 #include "producer/spool_frame.h"
 
 #include <stdio.h>
@@ -246,6 +247,7 @@ static void drained(struct spool *s)
 {
     struct draining *d = &s->draining;
 
+    WINDOW(spool_unremoved);
     if (d->bad) {
         metric_add(M_SPOOL_BAD, 1);
         log_error("spool", "file_set_aside", KV("file", d->file->name),

@@ -10,6 +10,7 @@
 #include "common/must.h"
 #include "common/payment.h"
 #include "common/sign.h"
+#include "common/windows.h"
 #include "producer/spool_frame.h"
 
 #include <dirent.h>
@@ -147,6 +148,7 @@ enum err_code spool_file_append(struct spool_file *f, const void *data,
         (void)!ftruncate(f->fd, (off_t)f->end); /* half a record: away */
         return err->code;
     }
+    WINDOW(spool_unsynced);
     if (fdatasync(f->fd))
         return FAIL(err, "could not sync spool file \"%s\"", f->name);
     f->end += (int64_t)len;
