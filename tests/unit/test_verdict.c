@@ -6,6 +6,7 @@
 #include "consumer/verdict.h"
 
 #include "common/must.h"
+#include "common/wire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include <cmocka.h>
 
 #define FIXTURES "tests/fixtures/daraja/"
+#define CALLBACKS "../../../schemas/examples/valid/callback/"
 #define FIXTURE_MAX 4096
 #define CHECKOUT_ID "ws_CO_10072024091526171708374149"
 
@@ -301,6 +303,18 @@ static void test_queries(void **state)
         {"push-wrong-credentials.json", 500, VERDICT_PENDING},
         {"push-invalid-timestamp.json", 400, VERDICT_PENDING},
         {"push-busy.json", 500, VERDICT_PENDING},
+        {"push-internal.json", 500, VERDICT_PENDING},
+        {"push-method.json", 405, VERDICT_PENDING},
+        {"push-400-other.json", 400, VERDICT_PENDING},
+        {"push-soap.json", 409, VERDICT_PENDING},
+        {"push-accepted-cut.txt", 200, VERDICT_PENDING},
+        {"edge-incapsula.html", 200, VERDICT_PENDING},
+        {"edge-incapsula.html", 403, VERDICT_PENDING},
+        {"edge-502.html", 502, VERDICT_PENDING},
+        {"edge-502.html", 504, VERDICT_PENDING},
+        {"empty.txt", 302, VERDICT_PENDING},
+        {"empty.txt", 408, VERDICT_PENDING},
+        {"empty.txt", 500, VERDICT_PENDING},
         {"edge-incapsula.html", 503, VERDICT_PENDING},
         {"empty.txt", 200, VERDICT_PENDING},
         {"token-404-001-03.json", 404, VERDICT_AUTH},
@@ -308,6 +322,8 @@ static void test_queries(void **state)
         {"push-spike-arrest.json", 500, VERDICT_THROTTLED},
         {"push-quota.json", 500, VERDICT_THROTTLED},
         {"push-429-apigee.json", 429, VERDICT_THROTTLED},
+        {"push-429-001-01.json", 429, VERDICT_THROTTLED},
+        {"token-404-001-04.json", 404, VERDICT_AUTH},
         {"empty.txt", 429, VERDICT_THROTTLED},
     };
 
@@ -432,6 +448,42 @@ static void test_every_result_code(void **state)
     }
 }
 
+/* Whole bodies, as they come: read and judged. */
+static void test_recorded_callbacks(void **state)
+{
+    static const struct {
+        const char *file;
+        enum verdict_kind kind;
+        enum result_class class;
+    } cases[] = {
+        {"paid", VERDICT_PAID, RESULT_PAID},
+        {"paid-without-balance", VERDICT_PAID, RESULT_PAID},
+        {"paid-without-metadata", VERDICT_PAID, RESULT_PAID},
+        {"paid-texts-for-numbers", VERDICT_PAID, RESULT_PAID},
+        {"paid-other-order", VERDICT_PAID, RESULT_PAID},
+        {"paid-masked-phone", VERDICT_PAID, RESULT_PAID},
+        {"cancelled", VERDICT_FAILED, RESULT_CANCELLED},
+        {"no-answer", VERDICT_FAILED, RESULT_NO_ANSWER},
+        {"code-of-letters", VERDICT_FAILED, RESULT_CONFIGURATION},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char path[150], body[FIXTURE_MAX];
+        struct callback cb;
+        struct verdict v;
+        struct err err;
+        size_t len;
+
+        snprintf(path, sizeof(path), CALLBACKS "%s.json", cases[i].file);
+        len = read_fixture(path, body);
+        assert_int_equal(wire_read_callback(body, len, &cb, &err), ERR_NONE);
+        verdict_callback(cb.code, cb.text, &v);
+        if (v.kind != cases[i].kind || v.class != cases[i].class)
+            fail_msg("%s: %s", cases[i].file, verdict_name(v.kind));
+    }
+}
+
 static void test_unlisted_result_codes(void **state)
 {
     static const char *const codes[] = {"",      "00",  "0 ",   " 0",
@@ -485,6 +537,7 @@ int main(void)
         cmocka_unit_test(test_a_query_tells_code_and_id),
         cmocka_unit_test(test_a_query_that_is_not_plain),
         cmocka_unit_test(test_every_result_code),
+        cmocka_unit_test(test_recorded_callbacks),
         cmocka_unit_test(test_unlisted_result_codes),
         cmocka_unit_test(test_names),
     };

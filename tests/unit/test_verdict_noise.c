@@ -149,14 +149,14 @@ static bool query_stands(const struct verdict *v, int status, const char *body)
         return status == 200 && holds(body, "\"ResultCode\"") &&
                strcmp(v->code, "0") == 0 && !holds(body, "\"errorCode\"");
     case VERDICT_SOFT:
+    case VERDICT_REPEAT:
         return status == 200 && holds(body, "\"ResultCode\"") && *v->code &&
                strcmp(v->code, "0") != 0 && holds(body, v->code);
     case VERDICT_AMBIGUOUS:
     case VERDICT_ACCEPTED:
     case VERDICT_FAILED:
     case VERDICT_LOCKED:
-    case VERDICT_PROVE:
-    case VERDICT_REPEAT: break;
+    case VERDICT_PROVE: break;
     }
     return false;
 }
