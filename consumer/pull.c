@@ -23,6 +23,8 @@
 #define WINDOW_US (INT64_C(48) * 3600 * US_PER_S)
 /* Attempts near the window's end are left alone: they would slip out of it. */
 #define WINDOW_SPARE_US (15 * 60 * US_PER_S)
+/* Older attempts are asked for until two passes have covered them. */
+#define RECENT_US (INT64_C(2) * 3600 * US_PER_S)
 #define SLACK_US (60 * US_PER_S) /* before the push, and after the quarantine */
 /* A lease outlasts a call by this: storing its records. */
 #define LEASE_SPARE_US (15 * US_PER_S)
@@ -379,9 +381,11 @@ static void lease(struct line *l)
 
     l->busy = true;
     l->lease_end_us = clock_now_us() + lease_us(cfg);
-    pg_int8(p, lease_us(cfg));
+    pg_int8(p, quarantine_us(cfg));
     pg_int8(p, cfg->pull_every_ms * US_PER_MS);
     pg_int8(p, WINDOW_US - WINDOW_SPARE_US);
+    pg_int8(p, RECENT_US);
+    pg_int8(p, lease_us(cfg));
     pg_send(l->pull->pg, PULL_SQL_LEASE, p);
     pg_sync(l->pull->pg, leased, l);
 }

@@ -31,21 +31,35 @@ static const char begin_sql[] =
     "INSERT INTO pulls (shortcode) SELECT unnest($1::int4[]) "
     "ON CONFLICT DO NOTHING";
 
+/* Passes that have covered p's attempt whole, quarantine ($2) and all. */
+#define COVERS                                              \
+    "x.shortcode = p.shortcode "                            \
+    "AND x.covered_from <= p.pushed_at - interval '1 min' " \
+    "AND x.covered_to >= p.pushed_at + $2::int8" US         \
+    " AND x.began_at >= p.pushed_at + $2::int8" US
+
 /* The younger the youngest open payment, the sooner: a quarter of its age, from
    `every` ($3) to 15 times that; after failures twice as long each.
-   $2 lease, $4 how far back Pull looks. */
+   What is older than $5 and was covered twice is not asked for any more; and
+   after a failure, which may have been too many pages, only what is younger
+   is, each other time. $4 how far back Pull looks, $6 lease. */
 static const char lease_sql[] =
-    "WITH w AS (SELECT min(p.pushed_at) AS first, max(p.pushed_at) AS last "
-    "FROM payments p WHERE p.shortcode = $1::int4 AND p.state IN (4, 5) "
-    "AND " DOUBTFUL " AND p.pushed_at > now() - $4::int8" US ") "
+    "WITH w AS (SELECT min(p.pushed_at) AS first, max(p.pushed_at) AS last, "
+    "min(p.pushed_at) FILTER (WHERE p.pushed_at > now() - $5::int8" US ") "
+    "AS recent FROM payments p "
+    "WHERE p.shortcode = $1::int4 AND p.state IN (4, 5) AND " DOUBTFUL " "
+    "AND p.pushed_at > now() - $4::int8" US " "
+    "AND (p.pushed_at > now() - $5::int8" US " "
+    "OR (SELECT count(*) FROM pull_passes x WHERE " COVERS ") < 2)) "
     "UPDATE pulls u SET lease = u.lease + 1, began_at = now(), "
-    "leased_until = now() + $2::int8" US " FROM w "
+    "leased_until = now() + $6::int8" US " FROM w "
     "WHERE u.shortcode = $1::int4 AND u.leased_until <= now() "
     "AND w.first <= now() - $3::int8" US " "
     "AND (u.ended_at IS NULL OR u.ended_at + greatest(least("
     "(now() - w.last) / 4, $3::int8" US " * 15), "
     "$3::int8" US " * (1 << least(u.failures, 5))) <= now()) "
-    "RETURNING u.lease, w.first, w.last, u.began_at";
+    "RETURNING u.lease, CASE WHEN u.failures % 2 = 1 "
+    "THEN coalesce(w.recent, w.first) ELSE w.first END, w.last, u.began_at";
 
 /* $2 lease's number, $3 its length. */
 static const char renew_sql[] =
@@ -87,10 +101,7 @@ static const char silent_sql[] =
     "THEN encode(sha256(convert_to(p.msisdn::text, 'UTF8')), 'hex') = n.phone "
     "ELSE n.phone = '' OR p.msisdn::text LIKE replace(n.phone, '*', '_') END) "
     "AND (SELECT max(x.began_at) - min(x.began_at) FROM pull_passes x "
-    "WHERE x.shortcode = p.shortcode "
-    "AND x.covered_from <= p.pushed_at - interval '1 min' "
-    "AND x.covered_to >= p.pushed_at + $2::int8" US " "
-    "AND x.began_at >= p.pushed_at + $2::int8" US ") >= $3::int8" US " "
+    "WHERE " COVERS ") >= $3::int8" US " "
     "ORDER BY p.pushed_at LIMIT $5::int8";
 
 const struct pg_statement pull_statements[PULL_SQL_N] = {

@@ -29,9 +29,9 @@ QUARANTINE, APART = timedelta(seconds=4.4), timedelta(seconds=0.4)
 PATIENCE = 90
 
 
-def start(make_world, method="post", registered=True, **options):
-    world = make_world(settings=SETTINGS, shortcode={"pull": method},
-                       **options).start()
+def start(make_world, method="post", registered=True, more=None, **options):
+    world = make_world(settings={**SETTINGS, **(more or {})},
+                       shortcode={"pull": method}, **options).start()
     if registered:
         world.sim.register_pull(174379)
     return world
@@ -226,6 +226,29 @@ def test_pages_that_cannot_be_had(make_world):
     world.sim.profile({"pull_lie": "none"})
     wait_state(world, ident, SUCCEEDED)
     check_one_push(world, asked)
+
+
+def test_old_payments_do_not_hold_up_young_ones(make_world):
+    """A range of more pages than one pass may have is not all there is."""
+    world = start(make_world, more={"pull.pages_max": 3})
+    world.sim.profile({"pull_page": 2})
+    for n in range(10):
+        world.sim.pay(174379, world.new_phone(), 5, f"OTHER{n}",
+                      age_ms=4 * 3600 * 1000)
+    olds = [submit(world, NEVER_RECEIVED)[1] for _ in range(2)]
+    for old in olds:
+        wait_state(world, old, UNKNOWN)
+    world.query("UPDATE payments SET pushed_at = now() - interval '1 h' * "
+                "CASE WHEN id = %s THEN 5 ELSE 3 END RETURNING 1", olds[0])
+    wait_for("there are too many pages", lambda: "pages" in (world.query(
+        "SELECT last_error FROM pulls WHERE shortcode = 174379")[0][
+            "last_error"] or ""), PATIENCE)
+    _, ident = submit(world, LOST, reference="YOUNG")
+    assert wait_state(world, ident, SUCCEEDED)["evidence"] == PULL
+    assert [row(world, old)["state"] for old in olds] == 2 * [UNKNOWN]
+    world.sim.profile({"pull_page": 100})
+    for old in olds:
+        wait_state(world, old, UNRESOLVED)
 
 
 def test_get_with_a_body(make_world):
