@@ -990,6 +990,10 @@ static void alarms_are_written_with_their_step(void **state)
                                    "kind = 'unresolved' AND seen_at IS NULL "
                                    "AND receipt = 'UNITRCPT1'"),
                      1);
+    next.updated_at++; /* another's decision, that came to the same version */
+    assert_int_equal(alarm(f, &seen, &next, FLOW_DO_ALARM_LATE), STEP_STALE);
+    assert_int_equal(ask(f->other, "SELECT count(*) FROM alarms"), 1);
+    next.updated_at--;
     seen = next; /* then it is paid twice, and resolved by that */
     next = ended(&seen, PAYMENT_SUCCEEDED);
     assert_int_equal(alarm(f, &seen, &next, FLOW_DO_ALARM_DOUBLE),
