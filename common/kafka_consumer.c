@@ -10,7 +10,9 @@
  *
  * An assignment is answered to librdkafka at once, with no partitions, so that
  * the group goes on; the group's committed offsets are then fetched by an
- * admin request (rd_kafka_committed() would block), the owner is asked where to
+ * admin request (rd_kafka_committed() would block) of a client that lives no
+ * longer than that: librdkafka goes on asking the coordinator that it knew,
+ * also when the group has long had another. Then the owner is asked where to
  * begin, and kafka_start() assigns with those offsets. A position that is not
  * in the log stops its partition (auto.offset.reset=error); nothing is ever
  * skipped silently. Partitions are revoked all at once (range assignor).
@@ -45,7 +47,10 @@ struct kafka_consumer {
     struct loop *loop;
     struct kafka_consumer_spec spec;
     char *group;
+    const struct config *cfg;
     rd_kafka_t *rk;
+    rd_kafka_t *asker; /* for committed offsets, NULL when none is asked */
+    rd_kafka_queue_t *answers; /* the asker's */
     rd_kafka_queue_t *control;
     rd_kafka_queue_t *records; /* NULL before kafka_start() */
     struct kafka_wake wake;
@@ -73,11 +78,33 @@ static void parts_renew(struct kafka_consumer *c,
 
 /* --- where the group stood --- */
 
+static void asker_close(struct kafka_consumer *c)
+{
+    if (!c->asker)
+        return;
+    rd_kafka_queue_destroy(c->answers);
+    rd_kafka_destroy(c->asker);
+    c->asker = NULL;
+}
+
 static void lookup_send(struct kafka_consumer *c)
 {
-    rd_kafka_topic_partition_list_t *list = kafka_parts_list(&c->parts, false);
+    const struct kafka_client_spec spec = {.type = RD_KAFKA_PRODUCER,
+                                           .client_id = c->group};
+    rd_kafka_topic_partition_list_t *list;
+    struct err err;
 
-    kafka_offsets_ask(c->rk, c->group, list, c->epoch, c->control);
+    asker_close(c);
+    if (kafka_client_new(c->cfg, &spec, &c->asker, &err)) {
+        c->asker = NULL;
+        kafka_log_error(&c->log, "offsets_not_known", 0, err.text);
+        timer_set(c->loop, &c->lookup_timer, clock_now_us() + LOOKUP_AGAIN_US);
+        return;
+    }
+    c->answers = rd_kafka_queue_new(c->asker);
+    kafka_wake_by(&c->wake, c->answers);
+    list = kafka_parts_list(&c->parts, false);
+    kafka_offsets_ask(c->asker, c->group, list, c->epoch, c->answers);
     rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -121,6 +148,18 @@ static void lookup_done(struct kafka_consumer *c, rd_kafka_event_t *event)
                               part->metadata);
     }
     assigned(c);
+}
+
+static void answer_take(struct kafka_consumer *c)
+{
+    rd_kafka_event_t *event =
+        c->asker ? rd_kafka_queue_poll(c->answers, 0) : NULL;
+
+    if (!event)
+        return;
+    lookup_done(c, event);
+    rd_kafka_event_destroy(event);
+    asker_close(c);
 }
 
 /* --- rebalances --- */
@@ -182,9 +221,6 @@ static void on_event(struct kafka_consumer *c, rd_kafka_event_t *event)
         else
             on_revoke(c);
         break;
-    case RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT:
-        lookup_done(c, event);
-        break;
     case RD_KAFKA_EVENT_OFFSET_COMMIT:
         kafka_commits_event(c->commits, event);
         break;
@@ -231,6 +267,7 @@ static void consumer_ready(void *arg)
     struct kafka_consumer *c = arg;
 
     control_drain(c);
+    answer_take(c);
     if (c->lost)
         lost_tell(c);
     if (c->records && rd_kafka_queue_length(c->records) > 0)
@@ -476,6 +513,7 @@ enum err_code kafka_consumer_new(struct loop *loop, const struct config *cfg,
 
     must(spec->topics_n > 0 && spec->topics_n <= ARRAY_LEN(spec->topics));
     c->loop = loop;
+    c->cfg = cfg;
     c->spec = *spec;
     c->group = must_strdup(spec->group);
     c->log.who = c->group;
@@ -545,6 +583,7 @@ void kafka_consumer_free(struct kafka_consumer *c)
     must(c->taken_n == 0); /* their memory is the client's */
     timer_cancel(c->loop, &c->poll_timer);
     timer_cancel(c->loop, &c->lookup_timer);
+    asker_close(c);
     if (c->rk)
         group_leave(c);
     timer_cancel(c->loop, &c->lookup_timer);

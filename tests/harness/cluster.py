@@ -75,6 +75,7 @@ class Cluster:
                 "unclean.leader.election.enable": "false",
                 "default.replication.factor": copies,
                 "min.insync.replicas": min(copies, 2),
+                "broker.session.timeout.ms": 2000 if n == 1 else 4000,
                 "controller.quorum.election.timeout.ms": 500,
                 "controller.quorum.fetch.timeout.ms": 1000,
                 **(settings or {})}

@@ -150,12 +150,18 @@ class Postgres:
 
     def freeze(self):
         """SIGSTOP to all of it: connections stay open, nothing answers."""
-        for pid in (self.process.pid, *children(self.process.pid)):
-            os.kill(pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self):
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number):
+        """To the whole server; its children come and go."""
         for pid in (self.process.pid, *children(self.process.pid)):
-            os.kill(pid, signal.SIGCONT)
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
 
     def restart(self):
         self.stop()

@@ -242,6 +242,7 @@ class PgRestart(Fault):
     """Postgres restarted, immediate"""
 
     def strike(self):
+        self.field.thaw_postgres()
         self.field.server.stop(hard=True)
         self.field.start_postgres()
 
@@ -265,11 +266,10 @@ class PgFreeze(Fault):
     lasts = (0.3, 4)
 
     def strike(self):
-        self.field.server.freeze()
+        self.field.freeze_postgres()
 
     def heal(self):
-        if self.field.server.running():
-            self.field.server.thaw()
+        self.field.thaw_postgres()
 
 
 class PgBackends(Fault):
@@ -339,7 +339,15 @@ class KafkaFreeze(Fault):
             self.node.thaw()
 
 
-class SimAnswers(Fault):
+class Sim(Fault):
+    """Of the provider, where it is awake to be told."""
+
+    def tell(self, call, *arguments):
+        if not self.field.stopped(self.field.sim):
+            call(*arguments)
+
+
+class SimAnswers(Sim):
     """the provider's answers go wrong"""
     lasts = (1, 5)
     weight = 2
@@ -348,36 +356,37 @@ class SimAnswers(Fault):
         shares = {}
         for name in self.dice.sample(WRONG_ANSWERS, 5):
             shares[name] = round(self.dice.uniform(0.02, 0.15), 3)
-        self.field.sim.profile({"answer": shares})
+        self.tell(self.field.sim.profile, {"answer": shares})
 
     def heal(self):
-        self.field.sim.profile({"answer": PROFILE["answer"]})
+        self.tell(self.field.sim.profile, {"answer": PROFILE["answer"]})
 
 
-class SimCallbacks(Fault):
+class SimCallbacks(Sim):
     """callbacks get lost, doubled, late, early, broken"""
     lasts = (1, 5)
 
     def strike(self):
-        self.field.sim.profile({"callback": {
+        self.tell(self.field.sim.profile, {"callback": {
             n: round(self.dice.uniform(0, 0.19), 3)
             for n in ("lost", "twice", "late", "early", "garbage")}})
 
     def heal(self):
-        self.field.sim.profile({"callback": PROFILE["callback"]})
+        self.tell(self.field.sim.profile,
+                  {"callback": PROFILE["callback"]})
 
 
-class SimDown(Fault):
+class SimDown(Sim):
     """the provider is away"""
     lasts = (0.2, 1.5)
     weight = 0.7
 
     def strike(self):
-        self.field.sim.down(self.dice.choice(("refuse", "500", "503",
-                                              "stall")))
+        self.tell(self.field.sim.down, self.dice.choice(
+            ("refuse", "500", "503", "stall")))
 
     def heal(self):
-        self.field.sim.down("none")
+        self.tell(self.field.sim.down, "none")
 
 
 class SimFreeze(Fault):
@@ -392,12 +401,13 @@ class SimFreeze(Fault):
         self.field.sim.thaw()
 
 
-class SimTokens(Fault):
+class SimTokens(Sim):
     """access tokens revoked"""
     weight = 0.7
 
     def strike(self):
-        self.field.sim._request("POST", "/sim/tokens", {"action": "revoke"})
+        self.tell(self.field.sim._request, "POST", "/sim/tokens",
+                  {"action": "revoke"})
 
 
 class CallbacksCut(Fault):

@@ -54,7 +54,7 @@ class Field(World):
         self.crowd = None
         self.disk_full = False  # a program may say so and end
         self.disks, self.slow = {}, {}
-        self._asleep = set()
+        self._asleep, self._frozen = set(), False
         self._own_environment()
 
     @property
@@ -228,7 +228,24 @@ class Field(World):
         for file in self.recorder(n).iterdir():
             file.unlink()
 
+    def freeze_postgres(self):
+        self._frozen = True
+        self.server.freeze()
+
+    def thaw_postgres(self):
+        self._frozen = False
+        if self.server.running():
+            self.server.thaw()
+
+    def query(self, sql, *arguments):
+        """Nobody waits for a server that he himself has frozen."""
+        if self._frozen:
+            raise RuntimeError("Postgres is frozen")
+        return super().query(sql, *arguments)
+
     def set_read_only(self, on):
+        if self._frozen:
+            raise RuntimeError("Postgres is frozen")
         connection = self.server.connect("postgres")
         with connection.cursor() as cursor:
             cursor.execute("SET default_transaction_read_only = off")
@@ -264,9 +281,8 @@ class Field(World):
                 node.thaw()
             else:
                 self.start_node(node)
-        if self.server.running():
-            self.server.thaw()
-        else:
+        self.thaw_postgres()
+        if not self.server.running():
             self.start_postgres()
         if getattr(self.postgres, "standby", self) is None:
             self.postgres.attach()

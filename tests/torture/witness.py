@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from tests.harness import oracle, place
 from tests.harness.topics import header
 
+PARTITIONS = 4  # of each topic, in worlds
 _KEPT = ("version", "status", "final", "result")
 _ROWS = ("SELECT id::text, client::text, msisdn, amount, shortcode, reference,"
          " state, version, published_version, attempt, spent, receipt, code,"
@@ -37,11 +38,20 @@ class Witness:
             "isolation.level": "read_uncommitted"})
         self._at = {}
         for topic in ("payments.status", "payments.dead"):
-            parts = consumer.list_topics(topic, 30).topics[topic].partitions
-            for p in parts:
+            # a node that is behind knows fewer of a new topic
+            for p in place.wait_for(
+                    f"all of {topic}", lambda t=topic: self._parts(consumer,
+                                                                   t), 60):
                 self._at[topic, p] = 0
         consumer.assign([TopicPartition(t, p, 0) for t, p in self._at])
         return consumer
+
+    def _parts(self, consumer, topic):
+        try:
+            found = consumer.list_topics(topic, 10).topics[topic].partitions
+        except KafkaException:
+            return None
+        return found if len(found) == PARTITIONS else None
 
     # --- reading on ---
 
