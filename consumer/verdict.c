@@ -54,7 +54,8 @@ static const struct code_row code_rows[] = {
 /* What was read of a body; texts are "" when absent. */
 struct reading {
     enum shape shape;
-    bool odd; /* members contradict each other, or cannot be kept */
+    bool odd;   /* members contradict each other, or cannot be kept */
+    bool named; /* it has a CheckoutRequestID, whatever else it is */
     char code[RESULT_CODE_MAX + 1];
     char text[RESULT_TEXT_MAX + 1];
     char checkout_id[CHECKOUT_ID_MAX + 1];
@@ -89,8 +90,6 @@ static enum shape odd(struct reading *r)
 
 static enum shape shape_of_response(const struct json *o, struct reading *r)
 {
-    bool has_id = json_get(o, "CheckoutRequestID") != NULL;
-
     if (!read_scalar(o, "ResponseCode", r->code, sizeof(r->code)))
         return odd(r);
     read_text(o, "ResponseDescription", r);
@@ -99,7 +98,7 @@ static enum shape shape_of_response(const struct json *o, struct reading *r)
                     sizeof(r->checkout_id)))
         return SHAPE_ID;
     /* an id that is there but cannot be kept is neither one nor the other */
-    return has_id ? odd(r) : SHAPE_NO_ID;
+    return r->named ? odd(r) : SHAPE_NO_ID;
 }
 
 static enum shape shape_of_fault(const struct json *fault, struct reading *r)
@@ -119,8 +118,9 @@ static enum shape shape_of_object(const struct json *o, struct reading *r)
     bool response = json_get(o, "ResponseCode") != NULL;
 
     read_scalar(o, "ResultCode", r->result, sizeof(r->result));
+    r->named = json_get(o, "CheckoutRequestID") != NULL;
     /* refused, and yet it was given an id, or was answered */
-    if (error && (response || json_get(o, "CheckoutRequestID")))
+    if (error && (response || r->named))
         return odd(r);
     if (error) {
         read_text(o, "errorMessage", r);
@@ -174,6 +174,8 @@ static const struct push_row *find_push_row(int status, const struct reading *r)
 {
     char text[RESULT_TEXT_MAX + 1];
 
+    if (r->odd)
+        return NULL;
     normalise(r->text, text, sizeof(text));
     for (size_t i = 0; i < ARRAY_LEN(push_rows); i++) {
         const struct push_row *row = &push_rows[i];
@@ -223,7 +225,8 @@ void verdict_push(const struct verdict_answer *answer, struct verdict *ret)
     read_body(answer, &r);
     row = find_push_row(answer->status, &r);
     fill_from_reading(ret, &r, answer);
-    if (row)
+    /* what names a push was accepted by somebody, also under 429 */
+    if (row && (!r.named || r.shape == SHAPE_ID))
         fill(ret, row->kind, row->class, row->stop, row->row);
     else
         fill(ret, VERDICT_AMBIGUOUS, RESULT_LOST, false, -1);

@@ -250,6 +250,27 @@ static void test_answers_that_contradict_themselves(void **state)
     }
 }
 
+/* Too many requests, and yet a push has its name, or half an answer. */
+static void test_no_push_with_a_name_is_throttled(void **state)
+{
+    static const char *const bodies[] = {
+        "{\"CheckoutRequestID\":\"" CHECKOUT_ID "\"}",
+        "{\"CheckoutRequestID\":\"\",\"ResponseCode\":\"0\"}",
+        "{\"errorCode\":\"429.001.01\",\"CheckoutRequestID\":\"x\"}",
+        "{\"fault\":{\"detail\":{\"errorcode\":\"policies.ratelimit.Quota\"}},"
+        "\"CheckoutRequestID\":\"" CHECKOUT_ID "\"}",
+        "{\"errorCode\":\"429.001.01\",\"ResponseCode\":\"0\"}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+        struct verdict v = push_text(429, bodies[i]);
+
+        if (v.kind != VERDICT_AMBIGUOUS)
+            fail_msg("%s: %s", bodies[i], verdict_name(v.kind));
+    }
+}
+
 static void test_messages_are_compared_loosely(void **state)
 {
     struct verdict v =
@@ -531,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_ids_and_texts_are_kept),
         cmocka_unit_test(test_an_id_that_does_not_fit),
         cmocka_unit_test(test_answers_that_contradict_themselves),
+        cmocka_unit_test(test_no_push_with_a_name_is_throttled),
         cmocka_unit_test(test_messages_are_compared_loosely),
         cmocka_unit_test(test_retry_after_is_handed_on),
         cmocka_unit_test(test_queries),
