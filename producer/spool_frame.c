@@ -117,7 +117,7 @@ static bool decode_header(struct cut *c, struct spool_record *r, size_t i)
     const uint8_t *name = lengths ? cut_off(c, lengths[0]) : NULL;
     const uint8_t *value = name ? cut_off(c, get16(lengths + 1)) : NULL;
 
-    if (!value)
+    if (!value || memchr(name, '\0', lengths[0]))
         return false;
     memcpy(r->names[i], name, lengths[0]);
     r->names[i][lengths[0]] = '\0';
