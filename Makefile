@@ -159,6 +159,29 @@ torture-mutants: ## Builds with broken safety, which torture must catch
 model: ## The protocol in Spin: every order of faults, and mutants (ARGS=)
 	@$(PYTHON) tests/model/run.py $(ARGS)
 
+# One program of all targets, compiled by clang: our common floor, from which
+# it takes what it needs, and the rooms that read something.
+FUZZ_SRC = $(wildcard tests/fuzz/*.c) $(addprefix consumer/,gate_token.c \
+       pull_page.c recorder.c retry.c verdict.c) producer/callbacks.c \
+       producer/spool_frame.c tools/frame.c
+FUZZ_FLAGS = -std=gnu17 -g1 -O1 -fno-omit-frame-pointer \
+       -fsanitize=address,undefined -fno-sanitize-recover=all
+fuzz_obj = $(patsubst %.c,build/fuzz/%.o,$(1))
+build/fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC)clang $(CPPFLAGS) $(INCS) $(FUZZ_FLAGS) \
+	 -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+build/fuzz/libcommon.a: $(call fuzz_obj,$(call src,common))
+	@rm -f $@
+	$(call say,AR)ar rcs $@ $^
+build/fuzz/fuzz: $(call fuzz_obj,$(FUZZ_SRC)) build/fuzz/libcommon.a
+	$(call say,LD)clang $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+-include $(patsubst %.c,build/fuzz/%.d,$(FUZZ_SRC) $(wildcard common/*.c))
+
+.PHONY: fuzz
+fuzz: build/fuzz/fuzz ## Parsers under libFuzzer (SECONDS=60 of each, ARGS=name)
+	@$(PYTHON) tests/fuzz/run.py --seconds $(or $(SECONDS),60) $(ARGS)
+
 .PHONY: asan
 asan: ## Programs, unit tests, histories under ASan and UBSan, in build/asan
 	@$(MAKE) BUILD=build/asan OPT='$(SANITIZE)' EXTRA=-Werror all unit
