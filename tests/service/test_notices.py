@@ -206,3 +206,19 @@ def test_receipt_that_a_callback_claims_later(notified):
     assert alarm["seen_at"] is None
     wait_for("it is counted",
              lambda: notified.worker.metrics()["foleni_alarms_open"] >= 1, 30)
+
+
+def test_worker_dies_with_a_notice_in_hand(make_world):
+    """It is in the ledger, and whoever comes next applies it."""
+    made = make_world(settings={"payments.unresolved_after_ms": 600000,
+                                "notices.first_look_ms": 4000}).start()
+    made.sim.register_c2b(
+        174379, f"http://127.0.0.1:{made.api.port}{wire.c2b_path()}")
+    ident = submit(made, order(made), {"fate": "pay", "c2b": "once", **LOST})
+    receipt = receipt_of(made, ident)
+    wait_for("its notice is stored", lambda: notice(made, receipt), 30)
+    made.worker.kill9()
+    made.start_worker(made.worker)
+    wait_state(made, ident, 6)
+    assert row(made, ident)["receipt"] == receipt
+    assert len(made.sim.pushes()) == 1
