@@ -70,7 +70,8 @@ static size_t pushes_given(const struct consumer *c)
 
 bool consumer_may_push(const struct consumer *c)
 {
-    return pulse_trusted(c->pulse) && intake_sure(c->intake);
+    return pulse_trusted(c->pulse) && intake_sure(c->intake) &&
+           !c->clock.doubted;
 }
 
 static size_t credit(const struct consumer *c, size_t extra)
@@ -128,6 +129,9 @@ static void due_found(void *arg, const struct payment *rows, size_t n,
     c->due_asked = 0;
     if (err)
         return;
+    clock_answered(c, clock_now_us() - store_latency_us(c->store), db_now_at);
+    if (c->clock.doubted)
+        return; /* due by a step of the clock: found again later */
     consumer_set_db_now(c, db_now_at);
     for (size_t i = 0; i < n; i++)
         due_row(c, &rows[i]);
@@ -141,7 +145,7 @@ static void scan_due(struct consumer *c)
         consumer_may_push(c) && pushes ? intake_pools(c->intake) : 0;
     size_t max = (size_t)c->cfg->worker_batch_max;
 
-    if (c->stopping || c->due_busy || consumer_crowded(c) ||
+    if (c->stopping || c->clock.doubted || c->due_busy || consumer_crowded(c) ||
         !pulse_incarnation(c->pulse) || !store_up(c->store, NULL, 0))
         return;
     c->due_busy = true;
@@ -182,6 +186,7 @@ static void due_tick(void *arg)
 {
     struct consumer *c = arg;
 
+    clock_tick(c);
     scan_due(c);
     note_callbacks(c);
     if (c->unread && store_up(c->store, NULL, 0)) {
@@ -343,7 +348,7 @@ static size_t health(void *arg, struct health *rows, size_t max)
     struct consumer *c = arg;
     size_t n = 0;
 
-    must(max >= 3);
+    must(max >= 4);
     rows[n] = (struct health){.name = "postgres",
                               .needed = true,
                               .latency_us = store_latency_us(c->store)};
@@ -353,6 +358,7 @@ static size_t health(void *arg, struct health *rows, size_t max)
         (struct health){.name = "kafka", .needed = true, .latency_us = -1};
     rows[n].ok = tell_up(c->tell, rows[n].note, sizeof(rows[n].note));
     n++;
+    rows[n++] = clock_health(c);
     n += intake_health(c->intake, rows + n, max - n);
     return n + gate_health(c->gate, rows + n, max - n);
 }
@@ -413,6 +419,8 @@ static enum err_code open_rooms(struct consumer *c, struct err *err)
         .on_born = on_born,
         .on_orphans = consumer_orphans,
         .on_declared_dead = on_declared_dead,
+        .on_clock = clock_answered,
+        .db_now = clock_believed,
         .arg = c,
     };
     struct gate_spec gate = {c->recorder, push_allowed, c};

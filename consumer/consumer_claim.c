@@ -303,6 +303,11 @@ static void take_batch(struct consumer *c)
     c->batch = intake_take(c->intake, consumer_credit(c), consumer_db_now(c));
     if (!c->batch)
         return;
+    if (clock_batch_doubted(c, c->batch)) {
+        intake_abandon(c->intake);
+        c->batch = NULL;
+        return;
+    }
     c->phase = CLAIM_BAD_LETTERS;
     c->letter_next = c->single = 0;
     c->claim_tries = 0;

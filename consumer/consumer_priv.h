@@ -15,6 +15,7 @@
 #include "common/list.h"
 #include "common/wire.h"
 #include "consumer/anchor.h"
+#include "consumer/clockwatch.h"
 #include "consumer/consumer.h"
 #include "consumer/flow.h"
 #include "consumer/gate.h"
@@ -95,6 +96,10 @@ struct consumer {
     struct pace step_pace;
     uint64_t dice;
     int64_t db_offset_us; /* database's clock - boot clock */
+    struct clockwatch clock;
+    int64_t accepted; /* last word about the clock, -1 = not asked yet */
+    int64_t asked_us; /* when it was last asked for                    */
+    bool asking;
 
     /* claim */
     struct intake_batch *batch;
@@ -231,6 +236,18 @@ void callback_keep(struct consumer *c, const struct kafka_record *record,
 /* --- consumer_pull.c --- */
 
 void pulls_init(struct consumer *c);
+
+/* --- consumer_clock.c --- */
+
+/** An answer of the database says what its clock was (rule S5). */
+void clock_answered(void *arg, int64_t sent_us, int64_t db_at);
+/** The time that pulse may judge by; 0 = in doubt. */
+int64_t clock_believed(void *arg);
+/** In doubt: looks whether a person has accepted the time. */
+void clock_tick(struct consumer *c);
+/** Whether what was read is of the future: it must not be claimed. */
+bool clock_batch_doubted(struct consumer *c, const struct intake_batch *b);
+struct health clock_health(const struct consumer *c);
 
 /* --- consumer_recover.c --- */
 

@@ -33,10 +33,12 @@ enum { Q_BIRTH, Q_BEAT, Q_DEAD, Q_ORPHANS, Q_SETTLED };
 static const struct pg_statement statements[] = {
     [Q_BIRTH] = {"pulse_birth",
                  "INSERT INTO workers (host, boot, pid, recorder) "
-                 "VALUES ($1, $2, $3, $4) RETURNING incarnation"},
+                 "VALUES ($1, $2, $3, $4) RETURNING incarnation, "
+                 "clock_timestamp()"},
     [Q_BEAT] = {"pulse_beat",
                 "UPDATE workers SET heartbeat_at = clock_timestamp() "
-                "WHERE incarnation = $1 AND settled_at IS NULL"},
+                "WHERE incarnation = $1 AND settled_at IS NULL "
+                "RETURNING heartbeat_at"},
     /* Whom nobody here can settle, and who has nothing in the air that must be
        taken over, stands in nobody's way: a lost host may have had many. */
     [Q_DEAD] = {"pulse_dead",
@@ -49,7 +51,9 @@ static const struct pg_statement statements[] = {
                 "AND heartbeat_at < clock_timestamp() "
                 "    - $2::bigint * interval '1 microsecond' "
                 "AND pg_postmaster_start_time() < clock_timestamp() "
-                "    - $2::bigint * interval '1 microsecond') "
+                "    - $2::bigint * interval '1 microsecond' "
+                "AND clock_timestamp() BETWEEN $7::timestamptz - interval '5 s'"
+                " AND $7::timestamptz + interval '5 s') "
                 "SELECT n.count, d.incarnation, d.host, d.boot, d.recorder, "
                 "d.forgotten, d.here "
                 "FROM (SELECT count(*) FROM dead) n LEFT JOIN "
@@ -139,6 +143,7 @@ static void born(void *arg, struct pg_result *const *results, size_t n,
         return;
     }
     p->incarnation = pg_get_int(results[0], 0, 0);
+    p->spec.on_clock(p->spec.arg, p->sent_us, pg_get_time(results[0], 0, 1));
     confirm(p);
     log_info("pulse", "registered", KV_INT("incarnation", p->incarnation),
              KV("host", p->host));
@@ -170,7 +175,9 @@ static void beaten(void *arg, struct pg_result *const *results, size_t n,
         p->sent_us = 0;
         return;
     }
-    if (pg_changed(results[0]) == 1) {
+    if (pg_rows(results[0]) == 1) {
+        p->spec.on_clock(p->spec.arg, p->sent_us,
+                         pg_get_time(results[0], 0, 0));
         confirm(p);
         return;
     }
@@ -279,9 +286,10 @@ static void dead_found(void *arg, struct pg_result *const *results, size_t n,
 
 void pulse_look(struct pulse *p)
 {
+    int64_t db_now_at = p->spec.db_now(p->spec.arg);
     struct pg_params *q;
 
-    if (p->looking || p->looks || p->leaving || !p->incarnation ||
+    if (!db_now_at || p->looking || p->looks || p->leaving || !p->incarnation ||
         !pg_up(p->pg, NULL, 0) || clock_now_us() < p->look_from_us)
         return;
     p->looking = true;
@@ -292,6 +300,7 @@ void pulse_look(struct pulse *p)
     pg_int8(q, p->cfg->payments_unresolved_after_ms * US_PER_MS);
     pg_text(q, p->host);
     pg_text(q, p->boot);
+    pg_time(q, db_now_at);
     pg_send(p->pg, Q_DEAD, q);
     pg_sync(p->pg, dead_found, p);
 }

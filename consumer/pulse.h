@@ -38,6 +38,11 @@ struct pulse_spec {
      */
     void (*on_orphans)(void *arg, const struct dead_worker *dead,
                        const struct payment *rows, size_t n);
+    /** A beat sent at @p sent_us (boot clock) was written at @p db_at. */
+    void (*on_clock)(void *arg, int64_t sent_us, int64_t db_at);
+    /** The database's clock as it is believed; 0 = in doubt: nobody is looked
+     *  for, since a step of that clock makes the living look dead. */
+    int64_t (*db_now)(void *arg);
     /** Others declared this incarnation dead and settled its rows: end. */
     void (*on_declared_dead)(void *arg);
     void *arg;

@@ -408,3 +408,30 @@ void store_strays(struct store *store, const struct uuid *payment,
     pg_send(store->pg, STORE_STRAYS, p);
     pg_sync(store->pg, strays_read, op);
 }
+
+struct word {
+    struct store_op op;
+    void (*done)(void *arg, int64_t id);
+    void *arg;
+};
+
+static void word_read(void *arg, struct pg_result *const *results, size_t n,
+                      const struct err *err)
+{
+    struct word *op = arg;
+
+    must(err || n == 1);
+    op->done(op->arg, err ? -1 : pg_get_int(results[0], 0, 0));
+    store_op_free(&op->op);
+}
+
+void store_clock_word(struct store *store, void (*done)(void *arg, int64_t id),
+                      void *arg)
+{
+    struct word *op = store_op_new(store, sizeof(*op));
+
+    op->done = done;
+    op->arg = arg;
+    pg_send(store->pg, STORE_CLOCK_WORD, NULL);
+    pg_sync(store->pg, word_read, op);
+}

@@ -215,6 +215,10 @@ void store_stray(struct store *store, const struct uuid *payment, int attempt,
                  const char *why, const void *body, size_t len,
                  store_done_fn done, void *arg);
 
+/** Number of the last `foleni clock accept`; -1 on error. */
+void store_clock_word(struct store *store, void (*done)(void *arg, int64_t id),
+                      void *arg);
+
 /** A callback that was kept; @p body NULL: there are no more, or an error. */
 typedef void (*store_stray_fn)(void *arg, int attempt, const char *body,
                                size_t len);

@@ -29,6 +29,7 @@ enum store_statement {
     STORE_STRAY,
     STORE_KEY_USED,
     STORE_STRAYS,
+    STORE_CLOCK_WORD,
     STORE_STATEMENTS_N
 };
 

@@ -300,6 +300,11 @@ static const char strays_sql[] =
     "SELECT attempt, body FROM stray_callbacks WHERE payment = $1::uuid "
     "AND why = $2::text ORDER BY id LIMIT $3::int4";
 
+/* The last word of a person about the clock. */
+static const char clock_word_sql[] =
+    "SELECT coalesce(max(id), 0) FROM operator_actions "
+    "WHERE action = 'clock.accept'";
+
 const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
     [STORE_NOW] = {"now", "SELECT now()"},
     [STORE_LAZY] = {"lazy", lazy_sql},
@@ -321,4 +326,5 @@ const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
     [STORE_STRAY] = {"stray", stray_sql},
     [STORE_KEY_USED] = {"key_used", PAYMENT_KEY_USED_SQL},
     [STORE_STRAYS] = {"strays", strays_sql},
+    [STORE_CLOCK_WORD] = {"clock_word", clock_word_sql},
 };

@@ -25,6 +25,19 @@ const struct command commands[] = {
         .run = config_defaults_run,
     },
     {
+        .name = "clock accept",
+        .summary = "after the database's clock stepped: believe it",
+        .help = "Workers doubt the database's clock once it has stepped by "
+                "more than 5 s, or when\nthe log holds records from its "
+                "future: nothing is pushed and nothing expires. That\nends by "
+                "itself when the clock is back, or with this word. What is due "
+                "or past its\ndeadline by the new time is so then.",
+        .examples = "  foleni clock accept -c config.cfg --why \"NTP was off "
+                    "since the reboot\"\n",
+        .options = CLI_OPERATOR,
+        .run = clock_accept_run,
+    },
+    {
         .name = "migrate",
         .summary = "brings the database's tables to this version",
         .help = "Applies the files NNNN_name.sql that the database has not "

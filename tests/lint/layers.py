@@ -34,7 +34,7 @@ LAYERS = {
         ["main"],
     ],
     "consumer": [
-        ["verdict", "retry", "recorder"],
+        ["verdict", "retry", "recorder", "clockwatch"],
         ["flow"],
         ["store", "gate", "tell", "notice", "anchor"],
         ["intake", "pulse", "pull"],

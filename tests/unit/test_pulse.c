@@ -27,6 +27,8 @@ struct world {
     struct pulse *pulse;
     int born, declared_dead, left;
     int64_t incarnation;
+    int64_t db_offset_us, step_us;
+    bool in_doubt;
     /* what on_orphans was told */
     struct {
         struct dead_worker dead;
@@ -83,6 +85,21 @@ static void on_left(void *arg)
     w->left++;
 }
 
+static void on_clock(void *arg, int64_t sent_us, int64_t db_at)
+{
+    struct world *w = arg;
+
+    assert_true(sent_us <= clock_now_us());
+    w->db_offset_us = db_at - clock_now_us();
+}
+
+static int64_t db_now(void *arg)
+{
+    struct world *w = arg;
+
+    return w->in_doubt ? 0 : clock_now_us() + w->db_offset_us + w->step_us;
+}
+
 static int make_database(void **state)
 {
     (void)state;
@@ -97,6 +114,8 @@ static int set_up(void **state)
         .on_born = on_born,
         .on_orphans = on_orphans,
         .on_declared_dead = on_declared_dead,
+        .on_clock = on_clock,
+        .db_now = db_now,
         .arg = w,
     };
 
@@ -354,6 +373,27 @@ static void test_the_living_are_left_alone(void **state)
     assert_int_equal(found(w, living, 0), -1);
 }
 
+/* A step of the clock makes everyone's heartbeat old: nobody is dead by it. */
+static void test_nobody_dies_by_a_step(void **state)
+{
+    struct world *w = *state;
+    int64_t dead;
+
+    WAIT(w, w->born == 1);
+    w->step_us = 3600 * US_PER_S; /* what is believed is far from its clock */
+    dead = a_worker(w, "here", 400);
+    ledger_payment(w->other, 1, PAYMENT_SENDING, dead);
+    for (int i = 0; i < 60; i++)
+        loop_once(w->loop, 10 * US_PER_MS);
+    w->step_us = 0;
+    w->in_doubt = true;
+    for (int i = 0; i < 60; i++)
+        loop_once(w->loop, 10 * US_PER_MS);
+    assert_int_equal(found(w, dead, 0), -1);
+    w->in_doubt = false;
+    WAIT(w, found(w, dead, 0) >= 0);
+}
+
 static void test_settled(void **state)
 {
     struct world *w = *state;
@@ -433,6 +473,7 @@ int main(void)
         TEST(test_the_dead_of_this_host),
         TEST(test_the_dead_of_another_host),
         TEST(test_the_living_are_left_alone),
+        TEST(test_nobody_dies_by_a_step),
         TEST(test_settled),
         TEST(test_forgotten),
         TEST(test_at_most_a_batch),
