@@ -378,12 +378,14 @@ static void limit_files(rlim_t bytes)
 static void test_disk_full_inside_a_record(void **state)
 {
     struct world *w = *state;
-    char note[100];
+    char path[512], note[100];
+    struct stat is;
 
     signal(SIGXFSZ, SIG_IGN);
     put_many(w, 2);
-    for (size_t n = 0; n < 40; n++) {
-        limit_files(SPOOL_HEAD_SIZE + n);
+    must(files(w, ".spool", path) == 1 && !stat(path, &is));
+    for (size_t n = 0; n < 40; n++) { /* behind the two, then in new files */
+        limit_files(n ? SPOOL_HEAD_SIZE + n : (rlim_t)is.st_size + 5);
         assert_int_equal(put(w, "does not fit"), ERR_NONE);
         WAIT(w, w->failed == n + 1);
         limit_files(RLIM_INFINITY);
