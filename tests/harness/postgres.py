@@ -42,11 +42,12 @@ def programs():
 class Postgres:
     """One server in `directory`; what an earlier life left there is reused."""
 
-    def __init__(self, directory, settings=None):
+    def __init__(self, directory, settings=None, environment=None):
         self.directory = Path(directory)
         self.data = self.directory / "data"
         self.log = self.directory / "postgres.log"
         self.settings = {**SETTINGS, **(settings or {})}
+        self.environment = {**os.environ, **(environment or {})}
         self.process = None
         self.identity = {}
         if os.getuid() == 0:
@@ -73,6 +74,7 @@ class Postgres:
                  "-k", self.directory, *arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self.directory, start_new_session=True,
+                env=self.environment,
                 preexec_fn=die_with_parent, **self.identity)
         wait_for("Postgres answers", self._answers, 30)
         return self
