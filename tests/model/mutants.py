@@ -31,8 +31,8 @@ MUTANTS = [
          "            intake = true; pc[w] = READY; att[w] = 1; "
          "lease[w] = true }")]),
     ("intake in the claim's commit", "payment", _DIE, [
-        ("            assert(!offset); /* a partition of which Kafka knows more "
-         "stops */\n            pc[w] = RECORD }",
+        ("            assert(!offset); /* a partition of which Kafka knows "
+         "more stops */\n            pc[w] = RECORD }",
          "            intake = true; pc[w] = RECORD }")]),
     ("offsets behind the claim", "payment", {"FORGETS": 1}, [
         ("        SERVED(w) && intake && !offset && pc[w] != RECORD &&\n"
