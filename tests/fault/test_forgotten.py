@@ -5,6 +5,7 @@ import itertools
 import json
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from tests.fault import crowd
 from tests.fault.conftest import QUICK_DEATH
@@ -120,3 +121,39 @@ def test_restored_base_backup(paired):
     found = crowd.settle(world)
     crowd.pushed_once(found)
     assert found.count("succeeded") == 2 * N, "its callbacks were read again"
+
+
+def reset(world, at):
+    """Somebody moves the group's offsets: at(first, next) of each partition."""
+    name = "payments.requests.normal"
+    consumer = Consumer({"bootstrap.servers": world.broker.bootstrap,
+                         "group.id": world.prefix + "foleni.normal",
+                         "enable.auto.commit": False, "log_level": 0})
+    consumer.commit(asynchronous=False, offsets=[
+        TopicPartition(world.prefix + name, p, at(first, last))
+        for p, (first, last) in world.topics.ends(name).items()])
+    consumer.close()
+
+
+def test_offsets_reset(fault_world):
+    """To the beginning: nothing is read twice. To the end: what was skipped
+    counts as what Postgres forgot, and is never passed over in silence."""
+    world = fault_world().start()
+    crowd.Crowd(world, crowd.orders(world, N), name="a").join()
+    crowd.settle(world)
+    world.worker.stop()
+    reset(world, lambda first, last: first)
+    crowd.Crowd(world, crowd.orders(world, N), name="b").join()
+    world.start_worker(world.worker)
+    crowd.pushed_once(crowd.settle(world))
+    world.worker.stop()
+    skipped = crowd.Crowd(world, crowd.orders(world, N), name="c")
+    skipped.join()
+    reset(world, lambda first, last: last)
+    world.start_worker(world.worker)
+    wait_stopped(world)
+    done = recover(world)["partitions"]
+    assert sum(p["done"]["entered"] for p in done) == N
+    found = crowd.settle(world)
+    crowd.pushed_once(found)
+    assert crowd.unresolved(found) == skipped.ids
