@@ -56,4 +56,10 @@ _Static_assert(sizeof(TRAIL_SEED("p")) > sizeof("record_send(ROW(p.client))"),
     "sha256(record_send(ROW(" prev ", " number ", " at ", " from ", " to    \
     ", " timeline_n ", " timeline_hash ", " actions_n ", " actions_hash ")))"
 
+/** The hash of an action of an operator, as audit_operator() writes it. */
+#define TRAIL_ACTION_HASH(a)                                             \
+    "sha256(record_send(ROW(" a ".id, " a ".at, " a ".action, " a        \
+    ".subject, " a ".who, " a ".role, " a ".why, " a ".before::text, " a \
+    ".after::text, " a ".prev_hash)))"
+
 #endif

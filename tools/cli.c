@@ -39,6 +39,8 @@ static const struct option_row {
     {"why", 0, CLI_WHY, "TEXT", AT(why), "the reason, for the audit trail"},
     {"who", 0, CLI_WHO, "NAME", AT(who), "who does it; else the login's name"},
     {"yes", 0, CLI_YES, NULL, 0, "does it without asking"},
+    {"from", 0, CLI_FROM, "TIME", AT(from), "only what is not older"},
+    {"to", 0, CLI_TO, "TIME", AT(to), "only what is older"},
     {"paid", 0, CLI_PAID, "RECEIPT", AT(paid), "it is paid, by this receipt"},
     {"paid-at", 0, CLI_PAID_AT, "TIME", AT(paid_at),
      "when, as 2026-11-21T07:46:00Z"},

@@ -33,6 +33,8 @@ enum cli_option {
     CLI_WHY = 1 << 8,
     CLI_WHO = 1 << 9,
     CLI_YES = 1 << 10,
+    CLI_FROM = 1 << 11,
+    CLI_TO = 1 << 12,
     CLI_PAID = 1 << 16,
     CLI_PAID_AT = 1 << 17,
     CLI_NOT_PAID = 1 << 18,
@@ -50,6 +52,7 @@ struct cli {
     const char *config; /* NULL = defaults only  */
     const char *directory;
     const char *why, *who;
+    const char *from, *to;
     const char *paid, *paid_at; /* a receipt, and when */
     const char *sets[CLI_SETS_MAX];
     size_t sets_n;
@@ -102,6 +105,8 @@ enum err_code config_show_run(const struct cli *cli, const struct config *cfg,
 enum err_code config_defaults_run(const struct cli *cli,
                                   const struct config *cfg, struct err *err);
 enum err_code clock_accept_run(const struct cli *cli, const struct config *cfg,
+                              struct err *err);
+enum err_code doctor_audit_run(const struct cli *cli, const struct config *cfg,
                                struct err *err);
 enum err_code migrate_run(const struct cli *cli, const struct config *cfg,
                           struct err *err);

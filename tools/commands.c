@@ -38,6 +38,23 @@ const struct command commands[] = {
         .run = clock_accept_run,
     },
     {
+        .name = "doctor audit",
+        .summary = "verifies the audit trail, names the first break",
+        .help = "Computes every hash of the audit trail again: the chain of "
+                "each payment and the\npayment itself, the chain of what "
+                "operators did, and the anchors over both. Changes\nnothing "
+                "and may run beside the workers; reads all of it, some 100,000 "
+                "rows per\nsecond. --from and --to limit it to payments that "
+                "changed then, and to actions and\nanchors of that time. "
+                "Needs a role that may read. Exit code 65 when the trail "
+                "is\nbroken.",
+        .examples = "  foleni doctor audit -c config.cfg\n"
+                    "  foleni doctor audit -c config.cfg --json "
+                    "--from 2026-11-01 --to 2026-12-01\n",
+        .options = CLI_FROM | CLI_TO,
+        .run = doctor_audit_run,
+    },
+    {
         .name = "migrate",
         .summary = "brings the database's tables to this version",
         .help = "Applies the files NNNN_name.sql that the database has not "
