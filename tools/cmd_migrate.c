@@ -13,6 +13,7 @@
 #include "common/pg.h"
 #include "tools/cli.h"
 #include "tools/migrations.h"
+#include "tools/roles.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -58,6 +59,7 @@ struct run {
     const struct cli *cli;
     struct pg_session *session;
     struct migrations *all;
+    bool granted; /* the roles have their rights */
     char directory[PATH_MAX];
 };
 
@@ -213,6 +215,21 @@ static enum err_code analyze(const struct run *run, struct err *err)
     return ERR_NONE;
 }
 
+/** The roles, at the end: a table that is new has to be theirs too. Where they
+ *  cannot be made there is nothing to undo. */
+static enum err_code grant(struct run *run, struct err *err)
+{
+    if (roles_grant(run->session, &run->granted, err))
+        return err_wrap(err, "all migrations are applied, but");
+    if (!run->granted)
+        fputs("foleni: the group roles are not there and this role may not "
+              "create roles:\nfoleni: let one who may run: " ROLES_CREATE
+              "\nfoleni: and run `foleni migrate` again; until then no login "
+              "but the owner has rights\n",
+              stderr);
+    return ERR_NONE;
+}
+
 static enum err_code apply_all(const struct run *run, struct err *err)
 {
     bool any = false;
@@ -255,6 +272,8 @@ static void show_json(const struct run *run)
         json_close(&j, '}');
     }
     json_close(&j, ']');
+    if (!cli_has(run->cli, CLI_DRY_RUN))
+        json_put_bool(&j, "granted", run->granted);
     json_close(&j, '}');
     puts(text.data);
     buf_done(&text);
@@ -293,7 +312,7 @@ static enum err_code migrate(struct run *run, struct err *err)
         return err_wrap(err, "could not create the table `migrations`");
     if (read_applied(run, err))
         return err->code;
-    return apply_all(run, err);
+    return apply_all(run, err) ? err->code : grant(run, err);
 }
 
 enum err_code migrate_run(const struct cli *cli, const struct config *cfg,

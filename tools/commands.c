@@ -61,7 +61,10 @@ const struct command commands[] = {
                 "seen yet, in order,\neach in a transaction of its own. Only "
                 "one runs at a time; others wait for it.\nAn applied file "
                 "that was changed or is missing stops it: migrations are only"
-                "\never added. Needs a role that may create tables.",
+                "\never added. At the end the group roles foleni_worker, "
+                "foleni_operator and\nfoleni_reader, made where they are "
+                "missing, get their rights. Needs a role that\nmay create "
+                "tables, and roles where those are missing.",
         .examples = "  foleni migrate -c config.cfg --dry-run\n"
                     "  foleni migrate -c config.cfg\n",
         .options = CLI_DIR | CLI_DRY_RUN,
