@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.harness import settings as conf
 from tests.harness.place import build_directory, wait_for
+from tests.harness.postgres import SUPERUSER
 from tests.harness.program import ADMIN, PUBLIC, Served
 from tests.harness.simulator import Simulator
 from tests.harness.topics import Topics
@@ -31,6 +32,17 @@ class Worker(Served):
         super().start()
         self.admin_port = self.bound(ADMIN)
         return self
+
+
+# Programs log in with the rights that they need, never as the owner. Roles are
+# the whole server's: another world may have made them.
+LOGINS = """
+DO $$ BEGIN
+    CREATE ROLE worker LOGIN IN ROLE foleni_worker;
+    CREATE ROLE api LOGIN IN ROLE foleni_reader;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+SELECT 1
+"""
 
 
 class World:
@@ -97,13 +109,21 @@ class World:
         """Tables and topics."""
         self.postgres.create(self.database)
         self.foleni("migrate")
+        self.query(LOGINS)
         if not self.broker.embedded:
             self.foleni("topics", "create")
 
+    def conninfo(self, login):
+        """Of the database, for a login that has no more than its group role."""
+        return self.postgres.conninfo(self.database).replace(
+            f"user={SUPERUSER}", f"user={login}")
+
     def start_api(self):
+        self.api.sets.setdefault("database.conninfo", self.conninfo("api"))
         self.api.start()
 
     def start_worker(self, worker):
+        worker.sets.setdefault("database.conninfo", self.conninfo("worker"))
         worker.sets["callbacks.base_url"] = f"http://127.0.0.1:{self.api.port}"
         worker.start()
 
