@@ -105,7 +105,7 @@ enum err_code config_show_run(const struct cli *cli, const struct config *cfg,
 enum err_code config_defaults_run(const struct cli *cli,
                                   const struct config *cfg, struct err *err);
 enum err_code clock_accept_run(const struct cli *cli, const struct config *cfg,
-                              struct err *err);
+                               struct err *err);
 enum err_code doctor_audit_run(const struct cli *cli, const struct config *cfg,
                                struct err *err);
 enum err_code migrate_run(const struct cli *cli, const struct config *cfg,
