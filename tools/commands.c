@@ -88,7 +88,7 @@ const struct command commands[] = {
     },
     {
         .name = "recover",
-        .summary = "after Postgres or Kafka has forgotten: goes on safely",
+        .summary = "after Postgres or Kafka forgot: goes on safely",
         .help = "Compares what Kafka's groups have committed with what "
                 "Postgres knows. Records that\nPostgres has forgotten (a "
                 "standby was promoted without the last commits, a backup\nwas "
