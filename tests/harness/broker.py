@@ -183,7 +183,7 @@ class KafkaBroker:
             self.kill9()
             raise
 
-    def wait_serving(self, timeout_s=60):
+    def wait_serving(self, timeout_s=180):
         admin = AdminClient({"bootstrap.servers": self.bootstrap,
                              "socket.timeout.ms": 1000, "log_level": 0,
                              "reconnect.backoff.max.ms": 100})
