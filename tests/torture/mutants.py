@@ -70,11 +70,7 @@ MUTANTS = [
         "stale version is accepted",
         [("consumer/store_sql.c",
           '"WHERE p.id = r.id AND p.version = r.seen "',
-          '"WHERE p.id = r.id "'),
-         ("consumer/store_sql.c",
-          '"text, $26::int8 FROM w WHERE version <> seen) "',
-          '"text, $26::int8 FROM w WHERE version <> seen '
-          'ON CONFLICT DO NOTHING) "')],
+          '"WHERE p.id = r.id "')],
         {"double_pushes", "double_debits", "money_against_states",
          "same_event_same_words", "events_against_rows", "versions",
          "legal_moves", "crash"},
