@@ -27,7 +27,7 @@ class Flood:
         self.producer = Producer({
             "bootstrap.servers": broker.bootstrap, "acks": "all",
             "enable.idempotence": True, "linger.ms": 1, "log_level": 0,
-            "message.timeout.ms": 5000, **settings})
+            "message.timeout.ms": 90000, **settings})
 
     def _told(self, error, _):
         if error:
@@ -47,7 +47,7 @@ class Flood:
             self.producer.poll(0)
 
     def end(self):
-        assert self.producer.flush(30) == 0
+        assert self.producer.flush(100) == 0
         return self
 
 
