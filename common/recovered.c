@@ -1,6 +1,6 @@
 /*
- * The two statements, and a request as the JSON that the first one reads: one
- * parameter, whatever sends it, and as many rows as there are.
+ * The statement, and a request as the JSON that it reads: one parameter,
+ * whatever sends it, and as many rows as there are.
  */
 #include "common/recovered.h"
 
@@ -9,11 +9,10 @@
 
 #include <stdio.h>
 
-/* Numbers of the statements: state unknown, class lost_answer, cause
+/* Numbers of the statement: state unknown, class lost_answer, cause
    FLOW_RECOVERED, which is consumer/flow.def's. */
-_Static_assert(PAYMENT_UNKNOWN == 4 && RESULT_LOST == 14 &&
-                   PAYMENT_SENDING == 1 && PAYMENT_UNRESOLVED == 5,
-               "numbers in the statements");
+_Static_assert(PAYMENT_UNKNOWN == 4 && RESULT_LOST == 14,
+               "numbers in the statement");
 
 /* Versions that were told of before the loss are not given a second time. */
 #define AHEAD "1000"
@@ -61,17 +60,6 @@ const char recovered_enter_sql[] =
         TRAIL_SEED("r"), "r.id", AHEAD, "r.attempt",
         "NULL::text") ", " RESULT " FROM r ORDER BY msisdn, id ON CONFLICT "
                       "(id) DO NOTHING " RETURNING TIMELINE;
-
-const char recovered_behind_sql[] =
-    "WITH n AS (UPDATE payments p SET state = 4, waits = 0, "
-    "attempt = $2::int4, version = version + " AHEAD ", updated_at = now(), "
-    "pushed_at = now(), next_action_at = now(), owner = NULL, "
-    "checkout_id = NULL, merchant_id = NULL, query_code = NULL, "
-    "query_code_at = NULL, hash = " LINK(
-        "p.hash", "p.id", "p.version + " AHEAD, "$2::int4",
-        "p.receipt") ", (" RESULT_COLUMNS ") = (" RESULT ") "
-                     "WHERE id = $1::uuid AND attempt < $2::int4 AND state "
-                     "BETWEEN 1 AND 5 " RETURNING TIMELINE;
 
 static void put_hex(struct json_out *j, const char *name, const uint8_t *bytes,
                     size_t n)

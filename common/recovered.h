@@ -1,10 +1,9 @@
 /*
  * Payments that may have been pushed and that Postgres does not know: they are
  * entered as `unknown`, never as `sending` (rule S2). Evidence settles them, or
- * a person does. Used by `foleni recover`, for what a whole Postgres has lost,
- * and by the worker, for what a flight recorder shows as begun.
+ * a person does. Used by `foleni recover`, for what a Postgres has lost.
  *
- * Both statements may be run again: who is known already is left alone.
+ * The statement may be run again: who is known already is left alone.
  * Versions go on 1000 further, since some may have been told that nobody
  * remembers.
  */
@@ -36,11 +35,5 @@ void recovered_put(struct json_out *j, const struct recovered *row);
  * somebody takes a phone in the same moment: again.
  */
 extern const char recovered_enter_sql[];
-
-/**
- * Row $1 is at an attempt before $2, which has begun: it is now unknown at $2.
- * Returns its id when it was so. What is paid or at an end stays.
- */
-extern const char recovered_behind_sql[];
 
 #endif
