@@ -179,8 +179,9 @@ build/fuzz/fuzz: $(call fuzz_obj,$(FUZZ_SRC)) build/fuzz/libcommon.a
 -include $(patsubst %.c,build/fuzz/%.d,$(FUZZ_SRC) $(wildcard common/*.c))
 
 .PHONY: fuzz
-fuzz: build/fuzz/fuzz ## Parsers under libFuzzer (SECONDS=60 of each, ARGS=name)
-	@$(PYTHON) tests/fuzz/run.py --seconds $(or $(SECONDS),60) $(ARGS)
+fuzz: build/fuzz/fuzz ## Parsers under libFuzzer (SECONDS=60 of each, SEED=, ARGS=name)
+	@$(PYTHON) tests/fuzz/run.py --seconds $(or $(SECONDS),60) \
+	 --seed $(or $(SEED),0) $(ARGS)
 
 .PHONY: asan
 asan: ## Programs, unit tests, histories under ASan and UBSan, in build/asan

@@ -4,8 +4,9 @@
  * depth, and cuts strings at \u0000.
  *
  * Numbers are held to what a double keeps exactly: 16 digits, or 15 with a
- * fraction or an exponent (C11 DBL_DIG), exponents of two digits. So a value
- * that looks whole afterwards was whole in the text.
+ * fraction or an exponent (C11 DBL_DIG), exponents of two digits, also when
+ * they are printed again. So a value that looks whole afterwards was whole in
+ * the text.
  *
  * Nothing is built here and nothing allocated. Equal names are found later, in
  * the tree, where their escapes are resolved.
@@ -14,11 +15,14 @@
 
 #include "common/json.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define WHOLE_DIGITS_MAX 16
 #define DECIMAL_DIGITS_MAX 15
 #define EXPONENT_DIGITS_MAX 2
+#define NUMBER_TEXT_MAX 24 /* sign, digits, point, exponent */
 
 struct scan {
     const unsigned char *p, *end;
@@ -196,8 +200,24 @@ static bool exponent(struct scan *s)
     return true;
 }
 
+/* Whether it is read again when it is printed, exponent and all. */
+static bool moderate(const unsigned char *from, const unsigned char *to)
+{
+    char text[NUMBER_TEXT_MAX + 1];
+    size_t len = (size_t)(to - from);
+    double d;
+
+    if (len > NUMBER_TEXT_MAX)
+        return false;
+    memcpy(text, from, len);
+    text[len] = '\0';
+    d = fabs(strtod(text, NULL));
+    return d == 0 || (d >= 1e-99 && d < 1e100);
+}
+
 static bool number(struct scan *s)
 {
+    const unsigned char *from = s->p;
     bool decimal = false;
     int n, more;
 
@@ -223,6 +243,8 @@ static bool number(struct scan *s)
     }
     if (n > (decimal ? DECIMAL_DIGITS_MAX : WHOLE_DIGITS_MAX))
         return fail(s, "a number has too many digits");
+    if (decimal && !moderate(from, s->p))
+        return fail(s, "a number is too large or too small");
     return true;
 }
 

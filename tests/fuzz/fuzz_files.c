@@ -135,15 +135,16 @@ static void check_payload(const uint8_t *data, size_t len)
     free(again);
 }
 
-/* A frame between rot: it is found, and nothing else is taken for one. */
+/* A frame between rot: it is found, unless the rot is a frame itself. (The salt
+   of a real file is random; this one libFuzzer comes to know, and forges.) */
 static void check_walk(const uint8_t *data, size_t len)
 {
     const uint64_t salt = 0x1234567890abcdef;
     size_t half = len / 2, got_len;
+    bool found = false, other = false;
     struct spool_walk w;
     const uint8_t *got;
     struct buf file;
-    bool found = false;
 
     buf_init(&file, 1 << 22);
     spool_add_head(&file, salt);
@@ -153,10 +154,14 @@ static void check_walk(const uint8_t *data, size_t len)
     CHECK(!file.failed);
     spool_walk_init(&w, (const uint8_t *)file.data, file.len, salt);
     while (spool_walk_next(&w, &got, &got_len)) {
-        CHECK(got_len == len - half && memcmp(got, data + half, got_len) == 0);
-        found = true;
+        CHECK(got >= w.data && got_len <= file.len &&
+              got + got_len <= w.data + file.len);
+        if (got_len == len - half && memcmp(got, data + half, got_len) == 0)
+            found = true;
+        else
+            other = true;
     }
-    CHECK(found || w.tries > 0);
+    CHECK(found || other || w.tries > 0);
     buf_done(&file);
 }
 

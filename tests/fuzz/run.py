@@ -6,7 +6,7 @@ configuration that ships; what libFuzzer finds is kept below build/fuzz/corpus
 and used the next time. Before that every input of tests/fuzz/regressions/TARGET
 is run: each has once been a crash.
 
-Usage: tests/fuzz/run.py [--seconds N] [TARGET...]
+Usage: tests/fuzz/run.py [--seconds N] [--seed N] [TARGET...]
 """
 
 import argparse
@@ -150,7 +150,7 @@ def number(pattern, text, default=0):
     return int(found[-1]) if found else default
 
 
-def fuzz(target, seconds):
+def fuzz(target, seconds, seed):
     place = grow_corpus(target)
     known = sorted((REGRESSIONS / target).glob("*"))
     program = [str(BUILD / "fuzz"), "-timeout=20", "-rss_limit_mb=1024",
@@ -163,7 +163,7 @@ def fuzz(target, seconds):
             return target, done.stderr, done.returncode, len(known)
     done = subprocess.run(
         [*program, f"-max_total_time={seconds}", f"-max_len={LENGTH_MAX}",
-         "-print_final_stats=1", str(place)],
+         f"-seed={seed}", "-print_final_stats=1", str(place)],
         env=env, text=True, capture_output=True, errors="replace")
     return target, done.stderr, done.returncode, len(known)
 
@@ -171,6 +171,7 @@ def fuzz(target, seconds):
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--seconds", type=int, default=60)
+    args.add_argument("--seed", type=int, default=0, help="0 = a fresh one")
     args.add_argument("targets", nargs="*", default=TARGETS)
     args = args.parse_args()
     shutil.rmtree(CRASHES, ignore_errors=True)
@@ -179,7 +180,7 @@ def main():
     print(f"{'target':10}{'inputs':>8}{'executions':>12}{'per s':>9}"
           f"{'coverage':>10}{'new':>6}{'once bad':>10}  end")
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = pool.map(lambda t: fuzz(t, args.seconds),
+        jobs = pool.map(lambda t: fuzz(t, args.seconds, args.seed),
                         args.targets or TARGETS)
         for target, said, code, known in jobs:
             first = number(r"INITED\s+cov: (\d+)", said)

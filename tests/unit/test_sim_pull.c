@@ -126,7 +126,7 @@ static void the_window_is_48_hours(void **state)
 static void pages_follow_the_offset(void **state)
 {
     struct stage *s = *state;
-    char receipt[16];
+    char receipt[24];
 
     begin(s);
     control(s, "/sim/profile", "{\"pull_page\":2}");
