@@ -196,13 +196,17 @@ static struct verdict_answer answer_of(int status, const char *body, size_t len)
    without one. */
 static void check_cut(int status, const char *body, size_t len, uint8_t where)
 {
+    struct json *whole = NULL;
     struct verdict v;
+    struct err err;
     char *cut;
 
     while (len && isspace((unsigned char)body[len - 1]))
         len--;
-    if (!len || body[0] != '{' || body[len - 1] != '}')
+    if (!len || body[0] != '{' || body[len - 1] != '}' ||
+        json_parse_tolerant(body, len, &whole, &err))
         return;
+    json_free(whole);
     len = (size_t)where * (len - 1) / 255;
     cut = fuzz_text((const uint8_t *)body, len);
     verdict_push(&(struct verdict_answer){.status = status,
