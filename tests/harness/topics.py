@@ -2,12 +2,25 @@
 
 import time
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import (Consumer, KafkaError, KafkaException, Producer,
+                             TopicPartition)
 from confluent_kafka.admin import AdminClient, NewTopic
 
 NAMES = ("payments.requests.high", "payments.requests.normal",
          "payments.requests.low", "payments.callbacks", "payments.status",
          "payments.dead")
+
+
+def patiently(ask, timeout_s=60):
+    """What Kafka answers, though just now it had no leader or was away."""
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            return ask()
+        except KafkaException:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
 
 
 class Topics:
@@ -34,11 +47,13 @@ class Topics:
 
     @staticmethod
     def _ends(consumer, name):
-        partitions = consumer.list_topics(name, 10).topics[name].partitions
-        return {p: consumer.get_watermark_offsets(TopicPartition(name, p), 10)
+        partitions = patiently(
+            lambda: consumer.list_topics(name, 10)).topics[name].partitions
+        return {p: patiently(lambda at=TopicPartition(name, p):
+                             consumer.get_watermark_offsets(at, 10))
                 for p in partitions}
 
-    def read(self, topic, timeout_s=20):
+    def read(self, topic, timeout_s=60):
         """Every record that is there now, by partition and offset."""
         consumer = self._consumer()
         name = self.prefix + topic
@@ -51,7 +66,9 @@ class Topics:
             while left:
                 for message in consumer.consume(1000, 0.2):
                     if message.error():
-                        left.discard(message.partition())
+                        if (message.error().code() ==
+                                KafkaError._PARTITION_EOF):
+                            left.discard(message.partition())
                     elif message.offset() < ends[message.partition()][1]:
                         records.append(message)
                 if time.monotonic() > until:
