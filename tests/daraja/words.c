@@ -369,8 +369,11 @@ void words_outcome(struct buf *out, const struct outcome_words *w)
     json_put_text(&j, "TransactionID", w->receipt);
     if (w->found)
         put_parameters(&j, w);
-    json_put_raw(&j, "ReferenceData",
-                 "{\"ReferenceItem\":{\"Key\":\"Occasion\"}}", 38);
+    json_open(&j, "ReferenceData", '{');
+    json_open(&j, "ReferenceItem", '{');
+    json_put_text(&j, "Key", "Occasion");
+    json_close(&j, '}');
+    json_close(&j, '}');
     json_close(&j, '}');
     json_close(&j, '}');
 }
