@@ -24,6 +24,20 @@
 #define SILENCE_MAX_US (30 * US_PER_S)
 #define LOOKS_PER_SILENCE 5
 
+const char *const pg_pinned_session[] = {
+    "SET plan_cache_mode = force_generic_plan",
+    "SET enable_hashjoin = off",
+    "SET enable_mergejoin = off",
+    "SET enable_seqscan = off",
+    "SET enable_bitmapscan = off",
+    "SET enable_material = off",
+    "SET jit = off",
+    "SET lock_timeout = '5s'",
+    "SET statement_timeout = '20s'",
+    "SET client_connection_check_interval = '500ms'",
+    NULL,
+};
+
 static void on_clock(void *arg);
 static void on_socket(void *arg, int ready);
 

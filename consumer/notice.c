@@ -485,7 +485,7 @@ struct notice *notice_new(struct loop *loop, const struct config *cfg,
         .statements = notice_statements,
         .statements_n = NOTICE_SQL_N,
         .units_max = UNITS_MAX,
-        .session = notice_session,
+        .session = pg_pinned_session,
         .on_state = on_state,
         .arg = n,
     };

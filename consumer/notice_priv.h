@@ -21,7 +21,6 @@ enum notice_statement {
 };
 
 extern const struct pg_statement notice_statements[NOTICE_SQL_N];
-extern const char *const notice_session[];
 
 /** A payment that a notice may be about. */
 struct notice_place {

@@ -21,20 +21,6 @@ _Static_assert(NOTICE_OPEN == 0 && NOTICE_APPLIED == 1 &&
 _Static_assert(FLOW_RESOLVED == 14 && RESOLVE_AGAIN == 2,
                "numbers in the statements");
 
-const char *const notice_session[] = {
-    "SET plan_cache_mode = force_generic_plan",
-    "SET enable_hashjoin = off",
-    "SET enable_mergejoin = off",
-    "SET enable_seqscan = off",
-    "SET enable_bitmapscan = off",
-    "SET enable_material = off",
-    "SET jit = off",
-    "SET lock_timeout = '5s'",
-    "SET statement_timeout = '20s'",
-    "SET client_connection_check_interval = '500ms'",
-    NULL,
-};
-
 #define US " * interval '1 us'"
 
 static const char lazy_sql[] =

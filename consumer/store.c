@@ -30,7 +30,7 @@ struct store *store_new(struct loop *loop, const struct config *cfg,
         .statements = store_statements,
         .statements_n = STORE_STATEMENTS_N,
         .units_max = UNITS_MAX,
-        .session = store_session,
+        .session = pg_pinned_session,
         .on_state = on_state,
         .arg = arg,
     };

@@ -35,9 +35,6 @@ enum store_statement {
 
 extern const struct pg_statement store_statements[STORE_STATEMENTS_N];
 
-/** Settings of the worker's session, NULL-ended. */
-extern const char *const store_session[];
-
 struct store {
     struct pg *pg;
     const struct config *cfg;

@@ -19,23 +19,6 @@ _Static_assert(PAYMENT_SENDING == 1 && PAYMENT_WAITING == 3 &&
                "numbers in the statements; from 5 on nothing is left to do");
 _Static_assert(WAIT_RETRY == 1 && WAIT_PHONE == 2, "numbers in the statements");
 
-/* Plans are pinned to index look-ups per row: on a table without statistics
-   the planner would join by a sequential scan. A statement that waits for a
-   lock gives up long before the heartbeat of the worker would be doubted. */
-const char *const store_session[] = {
-    "SET plan_cache_mode = force_generic_plan",
-    "SET enable_hashjoin = off",
-    "SET enable_mergejoin = off",
-    "SET enable_seqscan = off",
-    "SET enable_bitmapscan = off",
-    "SET enable_material = off",
-    "SET jit = off",
-    "SET lock_timeout = '5s'",
-    "SET statement_timeout = '20s'",
-    "SET client_connection_check_interval = '500ms'",
-    NULL,
-};
-
 #define US " * interval '1 us'"
 
 static const char lazy_sql[] =

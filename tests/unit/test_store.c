@@ -1398,8 +1398,8 @@ static void plans_are_by_index(void **state)
     struct buf text;
 
     buf_init(&text, TEXT_OF_MAX);
-    for (size_t i = 0; store_session[i]; i++)
-        run(s, store_session[i]);
+    for (size_t i = 0; pg_pinned_session[i]; i++)
+        run(s, pg_pinned_session[i]);
     for (size_t i = 0; i < STORE_STATEMENTS_N; i++) {
         buf_reset(&text);
         buf_addf(&text, "PREPARE \"%s\" AS %s", store_statements[i].name,
