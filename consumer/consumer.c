@@ -359,6 +359,7 @@ static size_t health(void *arg, struct health *rows, size_t max)
     rows[n].ok = tell_up(c->tell, rows[n].note, sizeof(rows[n].note));
     n++;
     rows[n++] = clock_health(c);
+    n += lines_health(c->lines, rows + n, max - n);
     n += intake_health(c->intake, rows + n, max - n);
     return n + gate_health(c->gate, rows + n, max - n);
 }
@@ -423,12 +424,13 @@ static enum err_code open_rooms(struct consumer *c, struct err *err)
         .db_now = clock_believed,
         .arg = c,
     };
-    struct gate_spec gate = {c->recorder, push_allowed, c};
+    struct gate_spec gate = {c->recorder, push_allowed, c, {0}};
     struct intake_spec intake = {on_assign, on_forgotten, c};
 
     c->store = store_new(loop, c->cfg, on_store, c);
     c->pulse = pulse_new(loop, c->cfg, &pulse);
     c->anchor = anchor_new(loop, c->cfg);
+    lines_init(c, &gate.lines);
     c->gate = gate_new(loop, c->cfg, &gate);
     c->fetcher = kafka_fetcher_new(loop, c->cfg);
     notices_init(c);
@@ -490,6 +492,7 @@ void consumer_free(struct consumer *c)
     if (!c)
         return;
     gate_free(c->gate);
+    lines_free(c->lines);
     intake_free(c->intake);
     tell_free(c->tell, TELL_WAIT_MS);
     kafka_fetcher_free(c->fetcher);

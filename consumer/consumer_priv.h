@@ -20,6 +20,7 @@
 #include "consumer/flow.h"
 #include "consumer/gate.h"
 #include "consumer/intake.h"
+#include "consumer/lines.h"
 #include "consumer/notice.h"
 #include "consumer/pull.h"
 #include "consumer/pulse.h"
@@ -42,6 +43,7 @@ struct task {
     struct flow_out out; /* what the flow made of it                */
     int recorder_slot;   /* to be freed when the task ends, -1      */
     unsigned term;       /* of trust, in which its claim was sent   */
+    int64_t send_us;     /* of its line's right: not before         */
     int tries;           /* times it went back to look              */
     bool unsure;         /* its last write may have landed          */
     bool from_topic;     /* of the callback batch                   */
@@ -81,6 +83,7 @@ struct consumer {
     struct anchor *anchor;
     struct recorder *recorder; /* NULL = switched off */
     struct gate *gate;
+    struct lines *lines;
     struct intake *intake;
     struct tell *tell;
     struct notice *notice;
@@ -232,6 +235,11 @@ bool notices_pending(struct consumer *c);
 /** Keeps the bytes of @p record, which belongs to no payment known of. */
 void callback_keep(struct consumer *c, const struct kafka_record *record,
                    const char *why);
+
+/* --- consumer_lines.c --- */
+
+/** Makes the lines, and tells the gate of them. */
+void lines_init(struct consumer *c, struct gate_lines *ret);
 
 /* --- consumer_pull.c --- */
 

@@ -80,6 +80,7 @@ struct task *task_new(struct consumer *c, const struct payment *seen,
     };
     t->recorder_slot = -1;
     t->term = pulse_term(c->pulse);
+    t->send_us = 0;
     t->tries = 0;
     t->unsure = t->from_topic = t->promised = false;
     t->record = NULL;
@@ -214,7 +215,9 @@ void task_push(struct task *t, int64_t lease_us)
     t->event.attempt = t->seen.attempt;
     task_unpromise(t);
     list_remove(&t->node);
-    gate_push(c->gate, &t->seen, lease_us, t->term, push_done, t);
+    gate_push(c->gate, &t->seen,
+              &(struct gate_right){lease_us, t->term, t->send_us}, push_done,
+              t);
 }
 
 static void alarm_for(const struct payment *p, enum metric metric,

@@ -44,7 +44,7 @@ struct gate_call {
     char checkout_id[CHECKOUT_ID_MAX + 1]; /* of a query */
     bool query, stopped;
     int64_t lease_end_us, began_us;
-    unsigned term; /* of a push: when it was promised */
+    struct gate_right right; /* of a push */
     int token_version;
     const char *refused; /* why before_push() said no, or NULL */
     struct gate_result result;
@@ -155,10 +155,14 @@ static bool before_push(void *arg)
         c->refused = "claim's lease was over";
         return false;
     }
-    if (!g->spec.allowed(g->spec.arg, c->term)) {
+    if (!g->spec.allowed(g->spec.arg, c->right.term)) {
         c->refused = "this worker no longer trusts its claim";
         return false;
     }
+    if (g->spec.lines.may_send &&
+        !g->spec.lines.may_send(g->spec.lines.arg, c->to->shortcode,
+                                c->right.send_us, &c->refused))
+        return false;
     WINDOW(push_unmarked);
     if (!g->spec.recorder)
         return true;
@@ -428,7 +432,7 @@ static bool sign_path(struct gate_call *c, int mac_key)
 }
 
 static void take(struct gate *g, const struct payment *p, bool query,
-                 int64_t lease_us, unsigned term, gate_done_fn done, void *arg)
+                 const struct gate_right *right, gate_done_fn done, void *arg)
 {
     struct list *n = list_shift(&g->free);
     struct gate_call *c;
@@ -445,8 +449,8 @@ static void take(struct gate *g, const struct payment *p, bool query,
     text_copy(c->description, sizeof(c->description), p->req.description);
     text_copy(c->checkout_id, sizeof(c->checkout_id), p->checkout_id);
     c->began_us = clock_now_us();
-    c->lease_end_us = c->began_us + lease_us;
-    c->term = term;
+    c->right = *right;
+    c->lease_end_us = c->began_us + right->lease_us;
     c->stopped = false;
     c->refused = NULL;
     c->result = (struct gate_result){.slot = -1};
@@ -462,11 +466,11 @@ static void take(struct gate *g, const struct payment *p, bool query,
         list_append(&g->waiting, &c->node);
 }
 
-void gate_push(struct gate *g, const struct payment *p, int64_t lease_us,
-               unsigned term, gate_done_fn done, void *arg)
+void gate_push(struct gate *g, const struct payment *p,
+               const struct gate_right *right, gate_done_fn done, void *arg)
 {
     must(p->state == PAYMENT_SENDING && p->attempt > 0);
-    take(g, p, false, lease_us, term, done, arg);
+    take(g, p, false, right, done, arg);
 }
 
 /* Calls that are free or have begun are not changed by it. */
@@ -506,7 +510,8 @@ void gate_query(struct gate *g, const struct payment *p, gate_done_fn done,
                 void *arg)
 {
     must(*p->checkout_id && gate_can_query(g));
-    take(g, p, true, QUERY_LEASE_US, 0, done, arg);
+    take(g, p, true, &(struct gate_right){.lease_us = QUERY_LEASE_US}, done,
+         arg);
 }
 
 size_t gate_health(const struct gate *g, struct health *rows, size_t max)

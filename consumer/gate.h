@@ -19,6 +19,7 @@
 #include "common/config.h"
 #include "common/err.h"
 #include "common/payment.h"
+#include "consumer/breaker.h"
 #include "consumer/verdict.h"
 
 struct gate;
@@ -44,6 +45,24 @@ struct gate_spec {
     /** Whether a push that was promised in @p term may go out now. */
     bool (*allowed)(void *arg, unsigned term);
     void *arg;
+    /* The lines, as in lines.h; all NULL = there are none. */
+    struct gate_lines {
+        int64_t (*begin_us)(void *arg, int64_t shortcode, int64_t send_us);
+        bool (*may_send)(void *arg, int64_t shortcode, int64_t send_us,
+                         const char **ret_why);
+        void (*began)(void *arg, enum operation op, int64_t shortcode);
+        void (*ended)(void *arg, enum operation op, int64_t shortcode,
+                      enum outcome outcome, int64_t took_us,
+                      int64_t retry_after_s);
+        void *arg;
+    } lines;
+};
+
+/** What a push was promised. */
+struct gate_right {
+    int64_t lease_us; /* how long from now its first byte may go out       */
+    unsigned term;    /* when its claim was sent: `allowed` hears it again */
+    int64_t send_us;  /* not before; of lines_take(), 0 = at once          */
 };
 
 struct gate *gate_new(struct loop *loop, const struct config *cfg,
@@ -63,12 +82,9 @@ size_t gate_open(const struct gate *gate);
 
 /**
  * Pushes attempt p->attempt of @p p, which is committed as `sending`.
- *
- * @param lease_us  How long from now its first byte may go out.
- * @param term      When its claim was sent: `allowed` hears it again.
  */
-void gate_push(struct gate *gate, const struct payment *p, int64_t lease_us,
-               unsigned term, gate_done_fn done, void *arg);
+void gate_push(struct gate *gate, const struct payment *p,
+               const struct gate_right *right, gate_done_fn done, void *arg);
 
 /** Attempt @p attempt of @p payment, if it is here and not begun, is not sent:
  *  it ends as NOT_SENT. For what is paid already. */

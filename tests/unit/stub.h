@@ -313,7 +313,9 @@ UNUSED static void stub_push(struct stub *s, int n, int64_t lease_us)
     struct payment p = stub_payment(n);
     int before = s->ends_n;
 
-    gate_push(s->gate, &p, lease_us, s->term, stub_ended, (void *)(intptr_t)n);
+    gate_push(s->gate, &p,
+              &(struct gate_right){.lease_us = lease_us, .term = s->term},
+              stub_ended, (void *)(intptr_t)n);
     must(s->ends_n == before); /* never inside the call */
 }
 

@@ -144,12 +144,16 @@ static void test_the_key_that_the_attempt_names(void **state)
     s->cfg.callbacks_second_mac_key = "the-last-key-of-16-bytes";
     s->cfg.callbacks_second_mac_key_id = 3;
     p.mac_key = 3;
-    gate_push(s->gate, &p, 15 * US_PER_S, s->term, stub_ended, (void *)1);
+    gate_push(s->gate, &p,
+              &(struct gate_right){.lease_us = 15 * US_PER_S, .term = s->term},
+              stub_ended, (void *)1);
     STUB_WAIT(s, stub_end_of(s, 1));
     sign_callback(s->cfg.callbacks_second_mac_key, &p.req.id, 1, mac);
     assert_non_null(strstr(s->push.last, mac));
     p.mac_key = 4; /* dropped, against all rules: nothing may leave */
-    gate_push(s->gate, &p, 15 * US_PER_S, s->term, stub_ended, (void *)2);
+    gate_push(s->gate, &p,
+              &(struct gate_right){.lease_us = 15 * US_PER_S, .term = s->term},
+              stub_ended, (void *)2);
     STUB_WAIT(s, stub_end_of(s, 2));
     end = stub_end_of(s, 2);
     assert_int_equal(end->end, GATE_NOT_SENT);
@@ -275,7 +279,9 @@ static void test_an_unknown_shortcode(void **state)
     struct payment p = stub_payment(1);
 
     p.req.shortcode = 999999;
-    gate_push(s->gate, &p, LEASE_US, 0, stub_ended, (void *)1);
+    gate_push(s->gate, &p,
+              &(struct gate_right){.lease_us = LEASE_US, .term = 0}, stub_ended,
+              (void *)1);
     assert_int_equal(s->ends_n, 0);
     STUB_WAIT(s, s->ends_n == 1);
     assert_not_sent(s, &s->ends[0].result, "shortcode");

@@ -77,7 +77,9 @@ static void test_one_token_per_consumer_key(void **state)
         char want[2][40] = {"Bearer token-1", "Bearer token-2"};
 
         p.req.shortcode = 174379 + i;
-        gate_push(s->gate, &p, LEASE_US, 0, stub_ended, NULL);
+        gate_push(s->gate, &p,
+                  &(struct gate_right){.lease_us = LEASE_US, .term = 0},
+                  stub_ended, NULL);
         STUB_WAIT(s, s->ends_n == i + 1);
         if (i < 2)
             assert_string_equal(s->push.authorization, want[0]);
