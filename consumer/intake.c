@@ -180,6 +180,13 @@ static void take_by_weight(struct intake *in, size_t credit, int64_t now_at)
     lend(in, credit, now_at);
 }
 
+/* Where a partition stopped since Postgres has forgotten, Kafka alone is told of
+   what was claimed: `intake` stays what Postgres remembers. */
+static bool is_claimed(const struct part *p)
+{
+    return !p->stopped || p->at.offset <= p->stopped_at;
+}
+
 /* The positions of every partition that moved. */
 static void note_positions(struct intake *in)
 {
@@ -190,7 +197,7 @@ static void note_positions(struct intake *in)
         struct group *g = &in->groups[i];
 
         for (size_t k = 0; k < g->parts_n; k++)
-            if (g->parts[k].dirty)
+            if (g->parts[k].dirty && is_claimed(&g->parts[k]))
                 b->positions[b->positions_n++] = g->parts[k].at;
     }
 }

@@ -203,6 +203,33 @@ static void test_postgres_forgets_at_run_time(void **state)
     assert_int_equal(metric_get(M_INTAKE_STOPPED), stopped + 1);
 }
 
+/* The others go on, and their claims leave `intake` of the stopped one where it
+   is: else what was forgotten would be passed over by the next claim. */
+static void test_claims_pass_over_nothing_forgotten(void **state)
+{
+    struct world *w = *state;
+    const struct intake_batch *b;
+    size_t of[PRIORITIES_N] = {0};
+
+    add(w, HIGH, 0, 0, 30);
+    add(w, HIGH, 1, 0, 10);
+    start(w, HIGH, 2, 0);
+    assert_int_equal(take_all(w, 40, of), 40);
+    intake_doubt(w->intake);
+    w->positions[0].offset = 30;
+    w->positions[1].offset = 7;
+    intake_start(w->intake, w->group, w->generation, "1/2", w->positions, 2);
+    add(w, HIGH, 0, 30, 5);
+    b = take(w, 5);
+    assert_non_null(b);
+    assert_int_equal(position(b, TOPIC_HIGH, 0)->offset, 35);
+    assert_null(position(b, TOPIC_HIGH, 1));
+    done(w);
+    tick(w);
+    fake_commit_end(HIGH, true);
+    assert_int_equal(HIGH->parts[1].committed, 10); /* Kafka is told of it */
+}
+
 /* The batch in hand goes on where nothing was lost. */
 static void test_postgres_was_only_away(void **state)
 {
@@ -395,6 +422,7 @@ int main(void)
         TEST(test_postgres_has_forgotten),
         TEST(test_a_stopped_partition_commits_nothing),
         TEST(test_postgres_forgets_at_run_time),
+        TEST(test_claims_pass_over_nothing_forgotten),
         TEST(test_postgres_was_only_away),
         TEST(test_nothing_is_taken_in_doubt),
         TEST(test_requests_were_deleted_unclaimed),
