@@ -83,14 +83,22 @@ static void asker_close(struct kafka_consumer *c)
     if (!c->asker)
         return;
     rd_kafka_queue_destroy(c->answers);
-    rd_kafka_destroy(c->asker);
+    rd_kafka_destroy_flags(c->asker, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     c->asker = NULL;
 }
 
 static void lookup_send(struct kafka_consumer *c)
 {
-    const struct kafka_client_spec spec = {.type = RD_KAFKA_PRODUCER,
-                                           .client_id = c->group};
+    const struct kafka_setting settings[] = {
+        {"group.id", c->group, 0}, /* kafka_offsets_ask() says why */
+        {"enable.auto.commit", "false", 0},
+    };
+    const struct kafka_client_spec spec = {
+        .type = RD_KAFKA_CONSUMER,
+        .client_id = c->group,
+        .settings = settings,
+        .settings_n = ARRAY_LEN(settings),
+    };
     rd_kafka_topic_partition_list_t *list;
     struct err err;
 

@@ -102,7 +102,11 @@ struct kafka_position *kafka_parts_positions(const struct kafka_parts *parts);
 rd_kafka_topic_partition_list_t *
 kafka_parts_list(const struct kafka_parts *parts, bool started_only);
 
-/** Asks for committed offsets: an event with @p opaque comes to @p to. */
+/**
+ * Asks for committed offsets: an event with @p opaque comes to @p to. @p rk has
+ * to be a consumer with a group.id (any, it need not join): without one
+ * librdkafka dies when the group's coordinator has moved.
+ */
 void kafka_offsets_ask(rd_kafka_t *rk, const char *group,
                        const rd_kafka_topic_partition_list_t *list,
                        uintptr_t opaque, rd_kafka_queue_t *to);

@@ -24,20 +24,23 @@ struct kafka_range {
     struct kafka_header headers[KAFKA_HEADERS_MAX];
 };
 
-static enum err_code client_open(const struct config *cfg, rd_kafka_t **ret,
-                                 struct err *err)
+/** @param group whose offsets are to be asked for, or NULL */
+static enum err_code client_open(const struct config *cfg, const char *group,
+                                 rd_kafka_t **ret, struct err *err)
 {
     const struct kafka_setting settings[] = {
         {"enable.partition.eof", "true", 0},
         {"auto.offset.reset", "error", 0},
+        {"enable.auto.commit", "false", 0},
         /* a transaction's marker or what it took back is a gap like others */
         {"isolation.level", "read_uncommitted", 0},
+        {"group.id", group, 0}, /* kafka_offsets_ask() says why */
     };
     const struct kafka_client_spec spec = {
         .type = RD_KAFKA_CONSUMER,
         .client_id = "foleni-range",
         .settings = settings,
-        .settings_n = ARRAY_LEN(settings),
+        .settings_n = ARRAY_LEN(settings) - !group,
     };
 
     return kafka_client_new(cfg, &spec, ret, err);
@@ -129,7 +132,7 @@ enum err_code kafka_places(const struct config *cfg, const char *group,
     rd_kafka_t *rk;
     size_t n;
 
-    if (client_open(cfg, &rk, err))
+    if (client_open(cfg, group, &rk, err))
         return err->code;
     if (!count_partitions(rk, topic, &n, err)) {
         places = must_alloc(MAX(n, 1), sizeof(*places));
@@ -142,7 +145,7 @@ enum err_code kafka_places(const struct config *cfg, const char *group,
             places = NULL;
         }
     }
-    rd_kafka_destroy(rk);
+    rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     if (!places)
         return err->code;
     *ret = places;
@@ -161,7 +164,7 @@ enum err_code kafka_range_open(const struct config *cfg, const char *topic,
     r->partition = partition;
     r->next = from;
     r->to = to;
-    if (client_open(cfg, &r->rk, err)) {
+    if (client_open(cfg, NULL, &r->rk, err)) {
         free(r);
         return err->code;
     }

@@ -26,6 +26,7 @@
 
 #define PATIENCE_US (60 * US_PER_S)
 #define PRODUCE_API 0 /* Kafka's number of the Produce request */
+#define OFFSET_FETCH_API 9
 #define PARTS 4
 
 struct world {
@@ -670,6 +671,25 @@ static void test_consume_commit_resume(void **state)
     world_close(&w);
 }
 
+/* librdkafka looks for the coordinator anew, in the asking client's group. */
+static void test_offsets_of_a_group_that_has_moved(void **state)
+{
+    struct world w;
+    struct member m;
+
+    (void)state;
+    world_open(&w);
+    topics_make(&w);
+    rd_kafka_mock_push_request_errors(w.mock, OFFSET_FETCH_API, 2,
+                                      RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+                                      RD_KAFKA_RESP_ERR_NOT_COORDINATOR);
+    join(&w, &m);
+    WAIT_FOR(&w, m.assigned == 1);
+    assert_int_equal(m.positions_n, PARTS);
+    kafka_consumer_free(m.consumer);
+    world_close(&w);
+}
+
 static void test_lost_offset_and_late_start(void **state)
 {
     struct world w;
@@ -746,6 +766,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_follower_since),
         cmocka_unit_test(test_follower_waits_for_kafka),
         cmocka_unit_test(test_consume_commit_resume),
+        cmocka_unit_test(test_offsets_of_a_group_that_has_moved),
         cmocka_unit_test(test_lost_offset_and_late_start),
         cmocka_unit_test(test_revoke_hands_nothing_out),
     };
