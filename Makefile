@@ -144,7 +144,7 @@ fault: all ## kill -9, SIGTERM and SIGSTOP under load (ARGS="-k name")
 # A build of its own, whose processes can be told to die between two lines.
 TORTURE = build/torture
 .PHONY: torture
-torture: ## Rounds of load and faults (ROUNDS=5 SEED= FAULTS= ENV=)
+torture: ## Rounds of load and faults (ROUNDS=5 SEED= ENV= WORLDS=1)
 	@$(MAKE) --no-print-directory BUILD=$(TORTURE) \
 	 EXTRA='$(EXTRA) -DFOLENI_WINDOWS' all $(TORTURE)/slowdisk.so
 	@FOLENI_BUILD=$(TORTURE) tests/torture/run

@@ -333,12 +333,17 @@ def check(world, rules=ALWAYS + SETTLED):
     return found
 
 
+def subject(fault):
+    """The payment that a contradiction is about, or None."""
+    match = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", fault)
+    return match and match.group()
+
+
 def story(found, faults):
     """Everything that is remembered of the first payment complained about."""
-    match = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", faults[0])
-    if not match:
+    ident = subject(faults[0])
+    if not ident:
         return ""
-    ident = match.group()
     lines = [f"\n--- the whole story of {ident}",
              f"promised: {found.promised.get(ident)}",
              f"row: {found.rows.get(ident)}",

@@ -55,6 +55,10 @@ class Crowd:
         self.asked += 1
         self._work.put((due, self.asked, payment, key))
 
+    def forget(self, ident):
+        """1 when it had been promised."""
+        return int(self.promised.pop(ident, None) is not None)
+
     def busy(self):
         return self._busy
 

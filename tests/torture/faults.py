@@ -556,13 +556,15 @@ class Nemesis:
         self._plan, self._now = [], []
 
     def plan(self, dice, seconds):
-        """Draws the faults of one round."""
+        """Draws the faults of one round. What lasts strikes early, so that
+        the healing at the round's end cuts little of it."""
         names = list(self.kinds)
         weights = [self.kinds[n].weight for n in names]
         chosen = dice.choices(names, weights, k=dice.randrange(2, 6))
         self._plan = sorted(
-            ((dice.uniform(0.2, seconds), name, random.Random(dice.random()))
-             for name in chosen), key=lambda p: p[0])
+            ((dice.uniform(0.2, max(1, seconds - self.kinds[name].lasts[1])),
+              name, random.Random(dice.random())) for name in chosen),
+            key=lambda p: p[0])
         self._began = time.monotonic()
         self.log = []
 

@@ -4,11 +4,12 @@ without anybody waiting for them."""
 
 import contextlib
 import os
+import subprocess
 import time
 from collections import namedtuple
 
 from tests.harness import settings as conf
-from tests.harness.place import alive, remove, wait_for
+from tests.harness.place import alive, build_directory, remove, wait_for
 from tests.harness.program import Program
 from tests.harness.world import Api, World
 from tests.torture.faults import PROFILE
@@ -29,6 +30,13 @@ QUICK = {
     "worker.drain_timeout_ms": 8000,
     "sim.callback_timeout_ms": 2000,
 }
+
+OPERATOR = """
+DO $$ BEGIN
+    CREATE ROLE operator LOGIN IN ROLE foleni_operator;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+SELECT 1
+"""
 
 Death = namedtuple("Death", "at name incarnation had killed")
 
@@ -94,11 +102,13 @@ class Field(World):
     def start(self):
         self.start_simulator()
         self.prepare()
+        self.query(OPERATOR)
         self.callback_weather = Weather()
         self.balancer = TcpLink(self.callback_weather,
                                 lambda: [a.port for a in self.apis])
         for n, api in enumerate(self.apis):
-            link = PostgresLink(self.directory / f"pg-api-{n}", self.postgres)
+            link = PostgresLink(self.directory / f"pg-api-{n}", self.postgres,
+                                "api")
             api.sets["database.conninfo"] = link.conninfo(self.database)
             api.start()
         for n, worker in enumerate(self.workers):
@@ -111,7 +121,8 @@ class Field(World):
         return self
 
     def _set_up(self, n, worker):
-        link = PostgresLink(self.directory / f"pg-{n}", self.postgres)
+        link = PostgresLink(self.directory / f"pg-{n}", self.postgres,
+                            "worker")
         self.pg_links.append(link)
         worker.sets["database.conninfo"] = link.conninfo(self.database)
         worker.sets["kafka.brokers"] = self.kafka_links[n].bootstrap
@@ -121,6 +132,16 @@ class Field(World):
             worker.sets["host.id"] = f"host-{n}"
             worker.sets["recorder.directory"] = self.recorder(n)
             self.recorder(n).mkdir(exist_ok=True)
+
+    def operate(self, *arguments, timeout_s=60):
+        """The command line in the hands of a person: (exit code, what it
+        printed, what it complained of)."""
+        done = subprocess.run(
+            [build_directory() / "foleni", *arguments, "-c", self.config,
+             "--set", f"database.conninfo={self.conninfo('operator')}"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=timeout_s)
+        return done.returncode, done.stdout, done.stderr
 
     def recorder(self, n):
         return self.directory / (f"recorder-{n}" if self.own_hosts

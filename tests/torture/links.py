@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 
-from tests.harness.postgres import SUPERUSER
 from tests.harness.proxy import SOCKET, PostgresProxy, _Pair
 
 
@@ -85,14 +84,16 @@ def _end(connection):
 
 
 class PostgresLink(PostgresProxy):
-    """A program's way to Postgres, whichever server is the primary."""
+    """A program's way to Postgres, whichever server is the primary; it logs in
+    as `user`."""
 
-    def __init__(self, directory, postgres):
+    def __init__(self, directory, postgres, user):
         self.weather = Weather()
+        self.user = user
         super().__init__(directory, postgres)
 
     def conninfo(self, database):
-        return f"host={self.directory} user={SUPERUSER} dbname={database}"
+        return f"host={self.directory} user={self.user} dbname={database}"
 
     def _accept(self):
         while True:

@@ -1,11 +1,16 @@
 """Counts over the rounds, and the one table at the end."""
 
+import resource
 import time
 from collections import Counter
+from contextlib import contextmanager
 
 from tests.harness import oracle
 
+WORDS = {"audit": "audit trail", "impossible": "not possible here",
+         "late": "late"}
 ORPHAN = 10  # consumer/flow.def
+LATE_S = 15  # after a death; then its rows have been taken over
 
 
 def why_unresolved(pushes):
@@ -18,61 +23,80 @@ def why_unresolved(pushes):
     return "accepted; answer or id lost, and callback lost"
 
 
+def rss_mb():
+    """What this process has in memory now."""
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * resource.getpagesize() / 1e6
+
+
 class Tally:
+    """Of one world. Nothing in it but values: it is handed on as a pickle."""
+
     def __init__(self, options):
-        self.options = options
+        self.seed, self.wanted = options.seed, options.rounds
         self.began = time.monotonic()
         self.rounds = 0
         self.struck = Counter()
         self.took = []      # seconds from a death to its rows in hand
         self.hindered = []  # the same while Postgres was away, too
-        self.late = ""
-        self.audit = ""
+        self.late, self.audit = [], []
         self.impossible = []  # what could not be done here, and why
         self.numbers = {}
-        self._deaths = 0
+        self.spent = Counter()  # seconds, by part of a round
+        self.rates = []     # of each round: (when it ended, our MB)
         self._last_s = 0
         self._why = {}  # of an unresolved payment
 
-    def add(self, n, field, witness, found, seconds, nemesis):
+    @contextmanager
+    def spends(self, part):
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.spent[part] += time.monotonic() - began
+
+    def add(self, n, field, witness, found, ended, seconds, nemesis):
+        """A round: what was `found`, and the part of it that was at its end."""
         self.rounds, self._last_s = n, seconds
         self.struck = nemesis.struck
-        self._takeovers(field, witness)
+        self.rates.append((time.monotonic() - self.began, rss_mb()))
+        self.takeovers(field, time.time() - LATE_S)
         for ident, row in found.rows.items():
             self._why.pop(ident, None)
             if row["status"] == "unresolved":
                 self._why[ident] = why_unresolved(found.pushes.get(ident, ()))
-        pushes = witness.pushes.values()
         double = set(oracle.double_pushes(found)) | set(
             oracle.double_debits(found))
-        states = oracle.states(field)
+        states, count = witness.states(), witness.count
         self.numbers = {
-            "promised (202)": len(field.promised),
-            "payments": sum(states.values()),
-            "pushes": len(pushes),
-            "debits": sum(bool(p.receipt) for p in pushes),
+            "promised (202)": count["promised"] + len(field.promised),
+            "payments": witness.payments(),
+            "pushes": count["pushes"],
+            "debits": count["debits"],
             "pushed or debited twice": len(double),
-            "202 and lost": len(list(oracle.lost(found))),
+            "202 and lost": len(list(oracle.lost(ended))),
             "stuck": sum(n for s, n in states.items()
                          if s not in oracle.AT_END),
-            "unresolved": states.get("unresolved", 0),
+            "unresolved": states["unresolved"],
             **{f"  {why}": n for why, n in Counter(
                 self._why.values()).most_common()},
         }
 
-    def _takeovers(self, field, witness):
+    def takeovers(self, field, until):
         """From a death to the first look of another at each of its rows."""
-        for death in field.deaths[self._deaths:]:
-            for ident in death.had:
-                at = [row["at"] for row in witness.causes.get(ident, ())
-                      if row["at"] > death.at and row["cause"] == ORPHAN]
-                if not at:
-                    continue
-                away = any(death.at - 1 < b < at[0]
+        for death in field.deaths:
+            if not death.had or death.at > until:
+                continue
+            for row in field.query(
+                    "SELECT extract(epoch FROM min(at))::float8 AS at "
+                    "FROM timeline WHERE payment = ANY(%s::uuid[]) AND "
+                    "cause = %s AND at > to_timestamp(%s) GROUP BY payment",
+                    list(death.had), ORPHAN, death.at):
+                away = any(death.at - 1 < b < row["at"]
                            for b in field.postgres_began)
                 (self.hindered if away else self.took).append(
-                    at[0] - death.at)
-        self._deaths = len(field.deaths)
+                    row["at"] - death.at)
+            death.had.clear()
 
     def line(self):
         n = self.numbers
@@ -86,30 +110,73 @@ class Tally:
                 f"{n['unresolved']} unresolved, "
                 f"{sum(self.struck.values())} faults{worst}")
 
-    def _quantiles(self, values):
-        if not values:
-            return "none"
-        v = sorted(values)
-        p99 = v[min(len(v) - 1, int(len(v) * 0.99))]
-        return (f"p50 {v[len(v) // 2]:.2f} s, p99 {p99:.2f} s, "
-                f"max {v[-1]:.2f} s ({len(v)} payments)")
+    def eta(self):
+        return eta(self.rounds, self.wanted, time.monotonic() - self.began)
 
-    def table(self):
-        rows = [("commit", self.options.commit), ("seed", self.options.seed),
-                ("environment", ",".join(sorted(self.options.env))),
-                ("rounds", f"{self.rounds} in "
-                 f"{time.monotonic() - self.began:.0f} s"),
-                *self.numbers.items(),
-                ("takeover", self._quantiles(self.took)),
-                ("takeover, Postgres away too",
-                 self._quantiles(self.hindered)),
-                ("faults", sum(self.struck.values()))]
-        rows += [(f"  {name}", n) for name, n in sorted(self.struck.items())]
-        if self.audit:
-            rows.append(("audit trail", self.audit))
-        rows += [("not possible here", what) for what in self.impossible]
-        if self.late:
-            rows.append(("late", self.late))
-        wide = max(len(name) for name, _ in rows)
-        return "\n".join(["", "torture"] + [f"  {name:{wide}}  {value}"
-                                            for name, value in rows])
+    def growth(self):
+        """The first and the last tenth of the rounds: (s a round, MB)."""
+        tenth = len(self.rates) // 10
+        if not tenth:
+            return None
+        (a, _), (b, early), (c, _), (d, late) = (
+            self.rates[i] for i in (0, tenth, -1 - tenth, -1))
+        return ((b - a) / tenth, early), ((d - c) / tenth, late)
+
+
+def eta(done, rounds, seconds):
+    """What is still to come, for people."""
+    left = seconds / done * (rounds - done)
+    return f"{done} of {rounds}, {left / 60:.0f} min to go"
+
+
+def _quantiles(values):
+    if not values:
+        return "none"
+    v = sorted(values)
+    p99 = v[min(len(v) - 1, int(len(v) * 0.99))]
+    return (f"p50 {v[len(v) // 2]:.2f} s, p99 {p99:.2f} s, "
+            f"max {v[-1]:.2f} s ({len(v)} payments)")
+
+
+def _sum(counters):
+    total = Counter()
+    for counter in counters:
+        total.update(counter)
+    return total
+
+
+def _flow(tallies):
+    """What a round takes, and whether it takes more in the end."""
+    n = max(1, sum(t.rounds for t in tallies))
+    spent = _sum(t.spent for t in tallies)
+    yield "a round's seconds", ", ".join(
+        f"{part} {s / n:.1f}" for part, s in spent.items())
+    for t in tallies:
+        if t.growth():
+            (s, mb), (s1, mb1) = t.growth()
+            yield "first and last tenth", (
+                f"{s:.1f} and {s1:.1f} s a round, {mb:.0f} and {mb1:.0f} MB")
+
+
+def table(options, tallies, seconds):
+    """One of all worlds together."""
+    numbers = _sum(t.numbers for t in tallies)
+    struck = _sum(t.struck for t in tallies)
+    rows = [("commit", options.commit), ("seed", options.seed),
+            ("environment", ",".join(sorted(options.env))),
+            ("worlds", ", ".join(f"{t.rounds} rounds of seed {t.seed}"
+                                 for t in tallies)),
+            ("rounds", f"{sum(t.rounds for t in tallies)} in {seconds:.0f} s"),
+            *numbers.items(),
+            ("takeover", _quantiles([s for t in tallies for s in t.took])),
+            ("takeover, Postgres away too",
+             _quantiles([s for t in tallies for s in t.hindered])),
+            ("faults", sum(struck.values()))]
+    rows += [(f"  {name}", n) for name, n in sorted(struck.items())]
+    rows += _flow(tallies)
+    for name in ("audit", "impossible", "late"):
+        rows += [(WORDS[name], what) for t in tallies
+                 for what in getattr(t, name)]
+    wide = max(len(name) for name, _ in rows)
+    return "\n".join(["", "torture"] + [f"  {name:{wide}}  {value}"
+                                        for name, value in rows])

@@ -55,11 +55,8 @@ class Rules:
         """Of one phone a second payment's push goes out only after the first
         one's end, or when its hold after a lost answer is over."""
         phones = {p.msisdn for ps in found.pushes.values() for p in ps}
-        by_phone = defaultdict(list)
-        for push in self.witness.pushes.values():
-            if push.msisdn in phones and push.accepted:
-                by_phone[push.msisdn].append(push)
-        for pushes in by_phone.values():
+        for phone in phones:
+            pushes = [p for p in self.witness.by_phone[phone] if p.accepted]
             for first, second in zip(pushes, pushes[1:]):
                 ended = first.ended_at or first.debited_at
                 if (not ended or ended > second.at) and \

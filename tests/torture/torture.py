@@ -1,15 +1,18 @@
 """make torture: rounds of load and faults, and a checker after each.
 
-ROUNDS=5 SEED=random FAULTS=all ENV=single RATE=70 KEEP=  (see docs/torture.md)
+ROUNDS=5 SEED=random FAULTS=all ENV=single WORLDS=1 RATE=70 KEEP=
+(see docs/torture.md)
 """
 
 import contextlib
 import os
+import pickle
 import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from tests.harness import oracle, place
 from tests.harness.cluster import Cluster
@@ -17,14 +20,19 @@ from tests.harness.postgres import Postgres
 from tests.harness.standby import Pair
 from tests.torture import disks, faults, report
 from tests.torture.clients import Crowd
+from tests.torture.docket import Docket
 from tests.torture.field import WORKERS, Field
 from tests.torture.links import KafkaLink
 from tests.torture.rules import Rules
 from tests.torture.witness import Witness
+from tests.torture.worlds import Worlds
 
 LOAD_S = 4          # of a round: its load, and when faults strike
-LATE_S = 3          # faults that last longer end then
+LATE_S = 0.5        # faults that last longer end then
+RIPE = 2            # so many rounds later a payment is judged at its end, if
+OVERDUE = 5         # it is there; so many later it has to be
 SETTLE_S = 120      # generous: after that something is stuck
+AUDIT_S = 600       # of the whole trail, at the end
 AGREE_S = 20        # what is on its way between memories has arrived by then
 ENVIRONMENTS = {"single", "cluster", "hosts", "standby", "standby-sync",
                 "disks"}
@@ -40,6 +48,7 @@ class Torture:
         self.options = options
         self.directory = directory
         self.tally = report.Tally(options)
+        self.enough = False
         self.disks, env = {}, options.env
         if "disks" in env:
             self.disks, why = disks.mount({
@@ -78,6 +87,22 @@ class Torture:
         return self.slow[name].loaded() if self.slow \
             else contextlib.nullcontext()
 
+    def stop(self):
+        """After this round the table."""
+        self.enough = True
+
+    def eta(self):
+        return "" if self.options.tally else f"; {self.tally.eta()}"
+
+    def hand_on(self):
+        """The table, or the counts to whoever makes one of several worlds."""
+        if self.options.tally:
+            Path(self.options.tally).write_bytes(pickle.dumps(self.tally))
+        else:
+            print(report.table(self.options, [self.tally],
+                               time.monotonic() - self.tally.began),
+                  flush=True)
+
     def start(self):
         self.field.start()
         self.field.sim.profile(faults.PROFILE)
@@ -86,51 +111,68 @@ class Torture:
         self.rules = Rules(
             self.witness, self.field.deaths,
             int(self.field.settings["gate.total_timeout_ms"]) < 10000)
-        self.open = set()  # payments that were not judged at their end yet
+        self.docket = Docket()
 
     # --- a round ---
 
     def round(self, n):
+        """Load and faults, a healing, and a look at everything. What the
+        healing has started comes up under the next round's load."""
         dice = random.Random(f"{self.options.seed}:{n}")
-        older = set(self.field.crowd.promised)
         self.began = time.monotonic()
         self.field.crowd.order(dice, LOAD_S, self.options.rate)
+        with self.tally.spends("start"):
+            self.field.wait_up(dice)
+        with self.tally.spends("faults"):
+            self._strike(dice)
+        with self.tally.spends("heal"):
+            self.nemesis.heal_all()
+            self.field.heal()
+            self.cluster.wait_serving(SETTLE_S, again=True)
+        self.docket.born(n, list(self.field.promised))
+        with self.tally.spends("settle"):
+            self._settle(dice, self.docket.until(n - OVERDUE))
+        with self.tally.spends("judge"):
+            self._judge(n, n - RIPE, n - OVERDUE)
+
+    def _strike(self, dice):
         self.nemesis.plan(dice, LOAD_S)
-        end = self.began + LOAD_S
+        end = time.monotonic() + LOAD_S
         late = end + LATE_S
         while time.monotonic() < end or (
                 not self.nemesis.done() and time.monotonic() < late):
             self.nemesis.run()
             self.field.supervise(dice)
             time.sleep(0.01)
-        self.nemesis.heal_all()
-        self.field.heal()
-        self.cluster.wait_serving(SETTLE_S, again=True)
-        self.field.wait_up(dice)
-        self._settle(dice, older)
-        self._judge(n, older)
 
     def last(self):
         """What the rounds left open comes to its end, too."""
-        dice = random.Random(self.options.seed)
+        dice, n = random.Random(self.options.seed), self.tally.rounds
+        self.began = time.monotonic()
+        self.field.wait_up(dice)
         self._wait("every order is answered",
                    lambda: not self.field.crowd.busy(), dice, SETTLE_S)
-        everything = set(self.field.crowd.promised)
-        self._settle(dice, everything)
-        self.open |= everything
-        self._judge(self.tally.rounds, everything)
+        self.docket.born(n, list(self.field.promised))
+        self._settle(dice, set(self.docket.open))
+        self._judge(n, n, n)
+        self.tally.takeovers(self.field, time.time())
+        self._count()
         self._audit()
+
+    def _count(self):
+        """Nothing has vanished that was judged and forgotten."""
+        there = sum(oracle.states(self.field).values())
+        if there != self.witness.payments():
+            raise Contradiction(f"count: Postgres has {there} payments, seen "
+                                f"were {self.witness.payments()}")
 
     def _audit(self):
         """The trail's hashes, checked by the operator's own command."""
-        try:
-            said = self.field.foleni("doctor", "audit")
-        except RuntimeError as error:
-            if "ended with 64" not in str(error):
-                raise Contradiction(f"audit: {error}") from None
-            self.tally.impossible.append("audit trail: no command for it yet")
-            return
-        self.tally.audit = said.strip().splitlines()[-1]
+        code, said, why = self.field.operate("doctor", "audit",
+                                             timeout_s=AUDIT_S)
+        if code:
+            raise Contradiction(f"audit: ended with {code}:\n{said}{why}")
+        self.tally.audit.append(said.strip().splitlines()[-1])
 
     def _wait(self, what, check, dice, timeout_s):
         def look():
@@ -139,12 +181,12 @@ class Torture:
         try:
             place.wait_for(what, look, timeout_s, 0.1)
         except TimeoutError as error:
-            self.tally.late = str(error)
+            self.tally.late.append(str(error))
 
     def _settle(self, dice, idents):
         """Until these payments are at their ends and told, or for so long
         that the checker has to say what is stuck."""
-        idents = list(idents & self.open) or list(idents)
+        idents = list(idents)
 
         def settled():
             row = self.field.query(
@@ -153,28 +195,37 @@ class Torture:
                 " FROM payments WHERE id = ANY(%s::uuid[])", idents)[0]
             return row["n"] >= len(idents) and not row["o"] \
                 and not row["owed"]
-        self._wait("every payment is at an end and told", settled, dice,
-                   SETTLE_S)
+        if idents:
+            self._wait("every payment is at an end and told", settled, dice,
+                       SETTLE_S)
 
-    def _judge(self, n, ended):
-        """All by what always holds; `ended` by what holds at an end, too.
-        Contradictions that are only on their way get some time."""
+    def _judge(self, n, ripe, overdue):
+        """All by what always holds; by what holds at an end, too, what is of
+        the round `ripe` or before and at its end. What is `overdue` has to be;
+        contradictions that are only on their way get some time."""
         end = time.monotonic() + AGREE_S
+        due = self.docket.until(overdue)
         while True:
-            self.open |= self.witness.news()
-            found = self.witness.look(self.open)
+            self.docket.touched(n, self.witness.news())
+            found = self.witness.look(self.docket.open)
+            ended = due | {i for i in self.docket.until(ripe)
+                           if at_end(found.rows.get(i))}
             faults_ = self._ends() + oracle.contradictions(
                 found, self.rules.always())
-            later = [] if faults_ else oracle.contradictions(
+            later = oracle.contradictions(
                 self.witness.part(found, ended), self.rules.settled())
+            ended -= {oracle.subject(line) for line in later} - due
+            later = [line for line in later if oracle.subject(line) in ended]
             if not later or faults_ or time.monotonic() > end:
                 break
             time.sleep(0.5)
-        self.open -= ended
+        self.docket.judged(n, ended)
         self.tally.add(n, self.field, self.witness, found,
+                       self.witness.part(found, ended),
                        time.monotonic() - self.began, self.nemesis)
         if faults_ or later:
             raise Contradiction(self._story(found, faults_ + later))
+        self.witness.forget(self.docket.forget(n, self.witness.final))
 
     def _ends(self):
         crowd, field = self.field.crowd, self.field
@@ -205,6 +256,12 @@ class Torture:
         place.remove(self.directory)
 
 
+def at_end(row):
+    """Whether it is there, and everybody was told."""
+    return row is not None and row["status"] in oracle.AT_END \
+        and row["published_version"] >= row["version"]
+
+
 def commit():
     done = subprocess.run(["git", "describe", "--always", "--dirty"],
                           capture_output=True, text=True, cwd=place.REPO)
@@ -218,7 +275,9 @@ class Options:
         self.faults = environ.get("FAULTS", "")
         self.env = set((environ.get("ENV") or "single").split(","))
         self.rate = float(environ.get("RATE") or 70)
-        self.enough = False
+        self.worlds = int(environ.get("WORLDS") or 1)
+        self.tally = environ.get("TALLY")  # of a world: where it is handed on
+        self.stop = None  # ends what runs, if anything does
         self.keep = bool(environ.get("KEEP"))
         self.forget = bool(environ.get("FORGET"))
         self.settings = dict((p.split("=")[0], int(p.split("=")[1])) for p in
@@ -248,21 +307,22 @@ def run(options):
           f"env {','.join(sorted(options.env))}, commit {options.commit}\n"
           f"torture: {directory}", flush=True)
     torture = Torture(directory, options)
+    options.stop = torture.stop
     fault = None
     try:
         torture.start()
         for n in range(1, options.rounds + 1):
-            if options.enough:
+            if torture.enough:
                 break
             torture.round(n)
-            print(torture.tally.line(), flush=True)
+            print(torture.tally.line() + torture.eta(), flush=True)
         torture.last()
     except Contradiction as found:
         fault = str(found)
     finally:
         broken = fault is not None or sys.exc_info()[0] is not None
         torture.end(keep=(broken or options.keep) and not options.forget)
-    print(torture.tally.table(), flush=True)
+    torture.hand_on()
     if fault:
         print(f"\nCONTRADICTION in round {torture.tally.rounds}, "
               f"SEED={options.seed}, kept in {directory}\n{fault}")
@@ -271,11 +331,15 @@ def run(options):
 
 def main():
     options = Options(os.environ)
+    worlds = Worlds(options) if options.worlds > 1 else None
+    if worlds:
+        options.stop = worlds.stop
 
     def stop(*_):
-        options.enough = True  # this round to its end, and the table
+        if options.stop:
+            options.stop()
     signal.signal(signal.SIGTERM, stop)
-    sys.exit(0 if run(options) else 1)
+    sys.exit(0 if (worlds.run() if worlds else run(options)) else 1)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ and only payments of which something is new are judged."""
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -14,8 +14,8 @@ PARTITIONS = 4  # of each topic, in worlds
 _KEPT = ("version", "status", "final", "result")
 _ROWS = ("SELECT id::text, client::text, msisdn, amount, shortcode, reference,"
          " state, version, published_version, attempt, spent, receipt, code,"
-         " class, holds_phone, next_action_at, checkout_id, owner, pushed_at"
-         " FROM payments")
+         " class, holds_phone, next_action_at, checkout_id, owner, pushed_at,"
+         " extract(epoch FROM created_at)::float8 AS created FROM payments")
 
 
 class Witness:
@@ -23,11 +23,14 @@ class Witness:
         self.field = field
         self.pushes = {}                   # n -> Push
         self.by_payment = defaultdict(list)
+        self.by_phone = defaultdict(list)
         self.events = defaultdict(list)
         self.letters = []
-        self.judged = set()
+        self.statuses = {}                 # payment -> as last looked at
+        self.count = Counter()             # pushes, debits, promised so far
+        self._forgotten = 0                # payments, all of them final
+        self._looks = [0.0, 0.0]           # the last two, Postgres's time
         self._journal_at = 0
-        self._seen_at = None
         self._consumer = self._follow()
 
     def _follow(self):
@@ -55,26 +58,47 @@ class Witness:
 
     # --- reading on ---
 
+    def _journal(self, since=0):
+        """Lines from a byte on."""
+        with (self.field.directory / "daraja.journal").open("rb") as f:
+            f.seek(since)
+            for line in f:
+                if line.endswith(b"\n"):
+                    since += len(line)
+                    yield since, json.loads(line)
+
     def _read_journal(self):
         """Payments of which the journal tells something new."""
-        path = self.field.directory / "daraja.journal"
-        with path.open("rb") as f:
-            f.seek(self._journal_at)
-            data = f.read()
-        data = data[:data.rfind(b"\n") + 1]
-        self._journal_at += len(data)
         touched = set()
-        for line in data.splitlines():
-            row = json.loads(line)
-            known = row.get("n") in self.pushes
-            oracle.read_journal_line(self.pushes, row)
-            push = self.pushes.get(row.get("n"))
-            if push is None:
-                continue
-            if not known:
-                self.by_payment[push.payment].append(push)
-            touched.add(push.payment)
+        for self._journal_at, row in self._journal(self._journal_at):
+            self.count["pushes"] += row["t"] == "push"
+            self.count["debits"] += row["t"] == "debit"
+            self._note(row)
+            if push := self.pushes.get(row.get("n")):
+                touched.add(push.payment)
+            elif row.get("payment"):
+                touched.add(row["payment"])
         return touched
+
+    def _note(self, row):
+        """One line of the journal."""
+        known = row.get("n") in self.pushes
+        oracle.read_journal_line(self.pushes, row)
+        push = self.pushes.get(row.get("n"))
+        if push and not known:
+            self.by_payment[push.payment].append(push)
+            self.by_phone[push.msisdn].append(push)
+
+    def _remember(self, idents):
+        """What the journal has of payments that were forgotten."""
+        numbers = set()
+        for at, row in self._journal():
+            if at > self._journal_at:
+                break
+            if row["t"] == "push" and row.get("payment") in idents:
+                numbers.add(row["n"])
+            if row.get("n") in numbers:
+                self._note(row)
 
     def _event(self, record):
         event = json.loads(record.value())
@@ -91,8 +115,9 @@ class Witness:
             f"the end of {t}", lambda at=TopicPartition(t, p): self._end(at),
             60, 0.2) for t, p in self._at}
         touched, idle = set(), 0
-        while any(self._at[k] < end for k, (end,) in ends.items()):
-            records = self._consumer.consume(500, 0.5)
+        while left := sum(max(0, end - self._at[k])
+                          for k, (end,) in ends.items()):
+            records = self._consumer.consume(min(500, left), 0.5)
             idle = 0 if records else idle + 1
             if idle > 120:
                 raise TimeoutError("the status topic has no end")
@@ -136,6 +161,8 @@ class Witness:
                 list(idents)):
             timeline[row["payment"]].append(row["version"])
             self.causes[row["payment"]].append(row)
+        self._recognize(rows)
+        self.statuses.update((i, row["status"]) for i, row in rows.items())
         promised = self.field.promised
         return oracle.Found(
             {i: promised[i] for i in idents if i in promised}, rows,
@@ -154,17 +181,51 @@ class Witness:
                             some(found.events), found.letters)
 
     def news(self):
-        """Payments of which anything is new since the last call."""
-        touched = self._read_journal() | self._read_topics()
-        where, arguments = "", ()
-        if self._seen_at:
-            where = "WHERE updated_at > %s::timestamptz - interval '20 s'"
-            arguments = (self._seen_at,)
-        now = self.field.query("SELECT now()::text AS at")[0]["at"]
-        touched |= {r["id"] for r in self.field.query(
-            f"SELECT id::text FROM payments {where}", *arguments)}
-        self._seen_at = now
-        return touched
+        """Payments of which anything is new since the last call: a change
+        that was told is on the topic, one that is not is still owed."""
+        now = self.field.query(
+            "SELECT extract(epoch FROM now())::float8 AS at")[0]["at"]
+        self._looks = [self._looks[1], now]
+        touched = {r["id"] for r in self.field.query(
+            "SELECT id::text FROM payments WHERE next_action_at IS NOT NULL "
+            "AND (state < 5 OR published_version < version)")}
+        return touched | self._read_journal() | self._read_topics()
+
+    # --- forgetting ---
+
+    def final(self, ident):
+        return self.statuses.get(ident) in oracle.FINAL
+
+    def forget(self, idents):
+        """Payments that were judged, and of which nothing was new since."""
+        for ident in idents:
+            del self.statuses[ident]
+            self.events.pop(ident, None)
+            for push in self.by_payment.pop(ident, ()):
+                del self.pushes[push.n]
+                self.by_phone[push.msisdn].remove(push)
+                if not self.by_phone[push.msisdn]:
+                    del self.by_phone[push.msisdn]
+            self.count["promised"] += self.field.crowd.forget(ident)
+        self._forgotten += len(idents)
+
+    def _recognize(self, rows):
+        """Something is new of payments that were forgotten: of those that are
+        older than the looks that would have seen them first."""
+        again = {i for i, row in rows.items() if i not in self.statuses
+                 and row["created"] < self._looks[0]}
+        if again:
+            self._remember(again)
+            self._forgotten -= len(again)
+            self.count["promised"] -= len(again & set(self.field.promised))
+
+    def payments(self):
+        """How many there are, as far as was looked."""
+        return self._forgotten + len(self.statuses)
+
+    def states(self):
+        """{status: how many} of those that are not forgotten."""
+        return Counter(self.statuses.values())
 
     def close(self):
         self._consumer.close()
