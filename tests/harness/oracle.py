@@ -48,6 +48,7 @@ class Push:
     accepted: bool = False
     callback: str = ""
     acknowledged: bool = False
+    confirmed: bool = False  # its C2B notice was taken
     receipt: str = ""
     debited_at: str = ""
     end_code: str = ""

@@ -69,11 +69,13 @@ def clients(secrets):
 
 
 def shortcodes(secrets, base_url, more=None):
-    """The list `shortcodes`, all with one provider and the members of more."""
+    """The list `shortcodes`, all with one provider and the members of more,
+    which may have them by shortcode."""
+    more = more or {}
     return [{"shortcode": n, "base_url": base_url,
              "consumer_key_file": secrets / "consumer-key",
              "consumer_secret_file": secrets / "consumer-secret",
-             "passkey_file": secrets / "passkey", **(more or {})}
+             "passkey_file": secrets / "passkey", **more.get(n, more)}
             for n in SHORTCODES]
 
 

@@ -11,8 +11,11 @@ import threading
 import time
 
 from tests.harness import wire
+from tests.harness.settings import SHORTCODES
 from tests.harness.upstream import Upstream, payment_id
 
+# Of one shortcode C2B and Pull tell what was paid, of the other one nobody.
+TOLD, UNTOLD = (str(n) for n in SHORTCODES)
 PATIENCE_S = 3     # of one request
 GIVE_UP_S = 120    # of one order: then something hangs
 
@@ -42,7 +45,8 @@ class Crowd:
             phone = dice.choice(phones) if old else self.field.new_phone()
             phones.append(phone)
             payment = {"msisdn": phone, "amount": dice.randrange(1, 250000),
-                       "reference": "ORDER1", "shortcode": "174379",
+                       "reference": "ORDER1",
+                       "shortcode": UNTOLD if dice.random() < 0.2 else TOLD,
                        "priority": dice.choice(("high", "normal", "low"))}
             key = f"t{next(self._keys)}"
             twice = 2 if dice.random() < 0.03 else 1

@@ -14,6 +14,7 @@ WORKER_WINDOWS = (
     "event_unsent", "event_untold", "taking_over")
 API_WINDOWS = ("request_unreported", "request_unanswered",
                "callback_unpublished", "callback_unanswered")
+SPOOL_WINDOWS = ("spool_unsynced", "spool_unremoved", "callback_unanswered")
 STATEMENTS = ("go", "wait", "take", "step", "told", "due", "look", "intake",
               "pulse_beat", "pulse_orphans", "pulse_dead")
 # Shares of what goes wrong even while nothing else does.
@@ -27,6 +28,13 @@ PROFILE = {
     "callback": {"lost": 0.03, "twice": 0.05, "late": 0.02, "early": 0.03,
                  "garbage": 0.01},
     "answer": {"rst_after": 0.01, "spike": 0.01},
+    "c2b_ms": {"p50": 200, "p95": 900},
+    "c2b": {"lost": 0.4, "twice": 0.05},
+    "pull_ms": {"p50": 20, "p95": 100},
+    "pull_page": 500,
+    "pull_delay_ms": 1000,
+    "pull_error": 0.05,
+    "same_amount_ms": 0,  # as payments.same_amount_gap_ms of these runs
 }
 WRONG_ANSWERS = (
     "rst_before", "rst_after", "fin_before", "fin_after", "stall_before",
@@ -310,6 +318,24 @@ class KafkaSlow(PgSlow):
     links = "kafka_links"
 
 
+class ApiKafkaStall(WindowApi):
+    """Kafka is away for the APIs while callbacks come, which go to the spool;
+    one of them dies or freezes in a window of it"""
+    lasts = (1.5, 3)
+    weight = 1.5
+    names = SPOOL_WINDOWS
+
+    def strike(self):
+        for link in self.field.api_kafka_links:
+            link.weather.stall()
+        super().strike()
+
+    def heal(self):
+        for link in self.field.api_kafka_links:
+            link.weather.calm()
+        super().heal()
+
+
 class KafkaKill(Fault):
     """a Kafka node killed: of several, the one that leads"""
     lasts = (0, 2)
@@ -510,6 +536,7 @@ ALL = {
     "pg-lose": PgLose, "pg-restart": PgRestart, "pg-kill": PgKill,
     "pg-freeze": PgFreeze, "pg-backends": PgBackends,
     "pg-readonly": PgReadOnly,
+    "api-kafka": ApiKafkaStall,
     "kafka-cut": KafkaCut, "kafka-stall": KafkaStall,
     "kafka-slow": KafkaSlow, "kafka-kill": KafkaKill,
     "kafka-freeze": KafkaFreeze,

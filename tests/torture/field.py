@@ -9,9 +9,11 @@ import time
 from collections import namedtuple
 
 from tests.harness import settings as conf
+from tests.harness import wire
 from tests.harness.place import alive, build_directory, remove, wait_for
 from tests.harness.program import Program
 from tests.harness.world import Api, World
+from tests.torture.clients import TOLD, UNTOLD
 from tests.torture.faults import PROFILE
 from tests.torture.links import primary, PostgresLink, TcpLink, Weather
 
@@ -29,7 +31,13 @@ QUICK = {
     "worker.ahead": 60,
     "worker.drain_timeout_ms": 8000,
     "sim.callback_timeout_ms": 2000,
+    "notices.scan_ms": 200,
+    "pull.every_ms": 3000,
+    "pull.quarantine_ms": 3000,
+    "pull.apart_ms": 3000,
+    "pull.timeout_ms": 3000,
 }
+MEMBERS = {int(TOLD): {"pull": "post"}, int(UNTOLD): {}}
 
 OPERATOR = """
 DO $$ BEGIN
@@ -48,11 +56,12 @@ class Field(World):
     def __init__(self, directory, postgres, cluster, kafka_links, settings,
                  own_hosts=False):
         super().__init__(directory, postgres, cluster, workers=WORKERS,
-                         settings={**QUICK, **settings})
+                         settings={**QUICK, **settings}, shortcode=MEMBERS)
         second = Api("foleni-api", self.config,
                      self.directory / "foleni-api-1.log")
         self.apis = [self.api, second]
-        self.kafka_links = kafka_links
+        self.kafka_links = kafka_links[:WORKERS]
+        self.api_kafka_links = kafka_links[WORKERS:]
         self.pg_links = []
         self.deaths, self.crashes = [], []
         self.kills = {}   # program -> when it was killed on purpose
@@ -106,7 +115,11 @@ class Field(World):
         self.callback_weather = Weather()
         self.balancer = TcpLink(self.callback_weather,
                                 lambda: [a.port for a in self.apis])
+        self.sim.register_pull(TOLD)
+        self.sim.register_c2b(TOLD, f"http://127.0.0.1:{self.balancer.port}"
+                              f"{wire.c2b_path()}")
         for n, api in enumerate(self.apis):
+            api.sets["kafka.brokers"] = self.api_kafka_links[n].bootstrap
             link = PostgresLink(self.directory / f"pg-api-{n}", self.postgres,
                                 "api")
             api.sets["database.conninfo"] = link.conninfo(self.database)
@@ -291,7 +304,7 @@ class Field(World):
         for link in self.pg_links:
             link.forget()
             link.weather.calm()
-        for link in self.kafka_links:
+        for link in (*self.kafka_links, *self.api_kafka_links):
             link.weather.calm()
         self.callback_weather.calm()
         self.sim.thaw()

@@ -10,6 +10,8 @@ from tests.harness import oracle
 WORDS = {"audit": "audit trail", "impossible": "not possible here",
          "late": "late"}
 ORPHAN = 10  # consumer/flow.def
+EVIDENCE = {8: "by a query", 12: "by C2B or Pull",
+            13: "Pull has nothing: unresolved", 14: "by a person"}
 LATE_S = 15  # after a death; then its rows have been taken over
 
 
@@ -37,6 +39,7 @@ class Tally:
         self.began = time.monotonic()
         self.rounds = 0
         self.struck = Counter()
+        self.settled = Counter()  # changes, by what made them
         self.took = []      # seconds from a death to its rows in hand
         self.hindered = []  # the same while Postgres was away, too
         self.late, self.audit = [], []
@@ -81,6 +84,14 @@ class Tally:
             **{f"  {why}": n for why, n in Counter(
                 self._why.values()).most_common()},
         }
+
+    def evidence(self, field, person):
+        """At the end: what settled what answer and callback did not."""
+        for row in field.query(
+                "SELECT cause, count(*) AS n FROM timeline "
+                "WHERE cause = ANY(%s) GROUP BY cause", list(EVIDENCE)):
+            self.settled[EVIDENCE[row["cause"]]] += row["n"]
+        self.settled.update(person.done)
 
     def takeovers(self, field, until):
         """From a death to the first look of another at each of its rows."""
@@ -173,6 +184,10 @@ def table(options, tallies, seconds):
              _quantiles([s for t in tallies for s in t.hindered])),
             ("faults", sum(struck.values()))]
     rows += [(f"  {name}", n) for name, n in sorted(struck.items())]
+    settled = _sum(t.settled for t in tallies)
+    rows += [("changes in doubt", sum(n for name, n in settled.items()
+                                      if name in EVIDENCE.values()))]
+    rows += [(f"  {name}", n) for name, n in sorted(settled.items())]
     rows += _flow(tallies)
     for name in ("audit", "impossible", "late"):
         rows += [(WORDS[name], what) for t in tallies

@@ -21,8 +21,9 @@ from tests.harness.standby import Pair
 from tests.torture import disks, faults, report
 from tests.torture.clients import Crowd
 from tests.torture.docket import Docket
-from tests.torture.field import WORKERS, Field
+from tests.torture.field import APIS, WORKERS, Field
 from tests.torture.links import KafkaLink
+from tests.torture.person import Person
 from tests.torture.rules import Rules
 from tests.torture.witness import Witness
 from tests.torture.worlds import Worlds
@@ -59,7 +60,7 @@ class Torture:
                 self.tally.impossible.append(f"disks: {why}")
                 env = env - {"disks"}
         nodes = 3 if "cluster" in env else 1
-        links = [KafkaLink(nodes) for _ in range(WORKERS)]
+        links = [KafkaLink(nodes) for _ in range(WORKERS + APIS)]
         self.cluster = Cluster(directory / "kafka", nodes, links, KAFKA)
         self.postgres = Pair(directory / "pg", "standby-sync" in env) \
             if env & {"standby", "standby-sync"} else Postgres(
@@ -112,6 +113,7 @@ class Torture:
             self.witness, self.field.deaths,
             int(self.field.settings["gate.total_timeout_ms"]) < 10000)
         self.docket = Docket()
+        self.person = Person(self.field, self.options.seed)
 
     # --- a round ---
 
@@ -134,6 +136,7 @@ class Torture:
             self._settle(dice, self.docket.until(n - OVERDUE))
         with self.tally.spends("judge"):
             self._judge(n, n - RIPE, n - OVERDUE)
+        self.person.sit_down(self.witness)
 
     def _strike(self, dice):
         self.nemesis.plan(dice, LOAD_S)
@@ -152,12 +155,22 @@ class Torture:
         self.field.wait_up(dice)
         self._wait("every order is answered",
                    lambda: not self.field.crowd.busy(), dice, SETTLE_S)
+        self._wait("every decision is taken",
+                   lambda: not self.person.busy(), dice, SETTLE_S)
         self.docket.born(n, list(self.field.promised))
         self._settle(dice, set(self.docket.open))
+        self.docket.touched(n, self.witness.unresolved())
+        self._wait("Pull's money is found", self._pulled, dice, SETTLE_S)
         self._judge(n, n, n)
         self.tally.takeovers(self.field, time.time())
+        self.tally.evidence(self.field, self.person)
         self._count()
         self._audit()
+
+    def _pulled(self):
+        """Nothing is unresolved of which Pull will tell more."""
+        found = self.witness.look(self.witness.unresolved())
+        return not list(self.rules.pull_ignored(found))
 
     def _count(self):
         """Nothing has vanished that was judged and forgotten."""
@@ -205,6 +218,7 @@ class Torture:
         contradictions that are only on their way get some time."""
         end = time.monotonic() + AGREE_S
         due = self.docket.until(overdue)
+        rules = self.rules.settled(at_last=ripe == n)
         while True:
             self.docket.touched(n, self.witness.news())
             found = self.witness.look(self.docket.open)
@@ -213,7 +227,7 @@ class Torture:
             faults_ = self._ends() + oracle.contradictions(
                 found, self.rules.always())
             later = oracle.contradictions(
-                self.witness.part(found, ended), self.rules.settled())
+                self.witness.part(found, ended), rules)
             ended -= {oracle.subject(line) for line in later} - due
             later = [line for line in later if oracle.subject(line) in ended]
             if not later or faults_ or time.monotonic() > end:
@@ -230,7 +244,8 @@ class Torture:
     def _ends(self):
         crowd, field = self.field.crowd, self.field
         return [f"crash: {c}" for c in field.crashes] + \
-            [f"client: {c}" for c in crowd.faults]
+            [f"client: {c}" for c in crowd.faults] + \
+            [f"person: {c}" for c in self.person.faults]
 
     def _story(self, found, faults_):
         lines = [*faults_[:20], oracle.story(found, faults_)]

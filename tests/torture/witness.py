@@ -24,6 +24,7 @@ class Witness:
         self.pushes = {}                   # n -> Push
         self.by_payment = defaultdict(list)
         self.by_phone = defaultdict(list)
+        self.by_receipt = {}
         self.events = defaultdict(list)
         self.letters = []
         self.statuses = {}                 # payment -> as last looked at
@@ -38,6 +39,10 @@ class Witness:
             "bootstrap.servers": self.field.broker.bootstrap,
             "group.id": "foleni-torture", "enable.auto.commit": False,
             "auto.offset.reset": "earliest", "log_level": 0,
+            # nodes come back soon: look for them, and for who leads, at once
+            "reconnect.backoff.max.ms": 200, "socket.timeout.ms": 2000,
+            "fetch.error.backoff.ms": 50,
+            "topic.metadata.refresh.fast.interval.ms": 50,
             "isolation.level": "read_uncommitted"})
         self._at = {}
         for topic in ("payments.status", "payments.dead"):
@@ -74,7 +79,7 @@ class Witness:
             self.count["pushes"] += row["t"] == "push"
             self.count["debits"] += row["t"] == "debit"
             self._note(row)
-            if push := self.pushes.get(row.get("n")):
+            if push := self._push_of(row):
                 touched.add(push.payment)
             elif row.get("payment"):
                 touched.add(row["payment"])
@@ -84,10 +89,22 @@ class Witness:
         """One line of the journal."""
         known = row.get("n") in self.pushes
         oracle.read_journal_line(self.pushes, row)
-        push = self.pushes.get(row.get("n"))
-        if push and not known:
+        push = self._push_of(row)
+        if not push:
+            return
+        if not known and row["t"] == "push":
             self.by_payment[push.payment].append(push)
             self.by_phone[push.msisdn].append(push)
+        if row["t"] == "debit":
+            self.by_receipt[push.receipt] = push
+        elif row.get("kind") == "c2b" and 200 <= row["status"] < 300:
+            push.confirmed = True
+
+    def _push_of(self, row):
+        """Of a line; None where it was forgotten, or there is none."""
+        if row["t"] == "notice":
+            return self.by_receipt.get(row["receipt"])
+        return self.pushes.get(row.get("n"))
 
     def _remember(self, idents):
         """What the journal has of payments that were forgotten."""
@@ -97,7 +114,7 @@ class Witness:
                 break
             if row["t"] == "push" and row.get("payment") in idents:
                 numbers.add(row["n"])
-            if row.get("n") in numbers:
+            if row.get("n") in numbers or row.get("receipt") in self.by_receipt:
                 self._note(row)
 
     def _event(self, record):
@@ -129,7 +146,7 @@ class Witness:
     def _end(self, at):
         """(end,) of a partition; None while nobody leads it."""
         try:
-            return self._consumer.get_watermark_offsets(at, 10)[1:]
+            return self._consumer.get_watermark_offsets(at, 2)[1:]
         except KafkaException:
             return None
 
@@ -153,7 +170,7 @@ class Witness:
         idents = set(idents)
         rows = self._rows("WHERE id = ANY(%s::uuid[])", list(idents))
         timeline = defaultdict(list)
-        self.causes = defaultdict(list)
+        self.causes, by_person = defaultdict(list), set()
         for row in self.field.query(
                 "SELECT payment::text, version, state, cause, attempt, worker,"
                 " extract(epoch FROM at)::float8 AS at FROM timeline "
@@ -161,6 +178,8 @@ class Witness:
                 list(idents)):
             timeline[row["payment"]].append(row["version"])
             self.causes[row["payment"]].append(row)
+            if row["cause"] == oracle.RESOLVED:
+                by_person.add(row["payment"])
         self._recognize(rows)
         self.statuses.update((i, row["status"]) for i, row in rows.items())
         promised = self.field.promised
@@ -169,7 +188,7 @@ class Witness:
             dict(timeline),
             {i: self.by_payment[i] for i in idents if i in self.by_payment},
             {i: self.events[i] for i in idents if i in self.events},
-            self.letters)
+            self.letters, by_person)
 
     @staticmethod
     def part(found, idents):
@@ -178,7 +197,8 @@ class Witness:
             return {k: v for k, v in values.items() if k in idents}
         return oracle.Found(some(found.promised), some(found.rows),
                             some(found.timeline), some(found.pushes),
-                            some(found.events), found.letters)
+                            some(found.events), found.letters,
+                            found.by_person & set(idents))
 
     def news(self):
         """Payments of which anything is new since the last call: a change
@@ -203,6 +223,7 @@ class Witness:
             self.events.pop(ident, None)
             for push in self.by_payment.pop(ident, ()):
                 del self.pushes[push.n]
+                self.by_receipt.pop(push.receipt, None)
                 self.by_phone[push.msisdn].remove(push)
                 if not self.by_phone[push.msisdn]:
                     del self.by_phone[push.msisdn]
@@ -218,6 +239,9 @@ class Witness:
             self._remember(again)
             self._forgotten -= len(again)
             self.count["promised"] -= len(again & set(self.field.promised))
+
+    def unresolved(self):
+        return {i for i, s in self.statuses.items() if s == "unresolved"}
 
     def payments(self):
         """How many there are, as far as was looked."""
