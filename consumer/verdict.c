@@ -10,6 +10,7 @@
 
 #include <ctype.h>
 #include <string.h>
+#include <strings.h>
 
 enum shape {
     SHAPE_ID,    /* ResponseCode and CheckoutRequestID            */
@@ -55,7 +56,7 @@ static const struct code_row code_rows[] = {
 struct reading {
     enum shape shape;
     bool odd;   /* members contradict each other, or cannot be kept */
-    bool named; /* it has a CheckoutRequestID, whatever else it is */
+    bool named; /* an id of a push shows anywhere in it, whatever it says */
     char code[RESULT_CODE_MAX + 1];
     char text[RESULT_TEXT_MAX + 1];
     char checkout_id[CHECKOUT_ID_MAX + 1];
@@ -118,7 +119,6 @@ static enum shape shape_of_object(const struct json *o, struct reading *r)
     bool response = json_get(o, "ResponseCode") != NULL;
 
     read_scalar(o, "ResultCode", r->result, sizeof(r->result));
-    r->named = json_get(o, "CheckoutRequestID") != NULL;
     /* refused, and yet it was given an id, or was answered */
     if (error && (response || r->named))
         return odd(r);
@@ -133,6 +133,16 @@ static enum shape shape_of_object(const struct json *o, struct reading *r)
     return SHAPE_JSON;
 }
 
+static bool mentions(const struct verdict_answer *a, const char *word)
+{
+    size_t len = strlen(word);
+
+    for (size_t at = 0; at + len <= a->len; at++)
+        if (strncasecmp(a->body + at, word, len) == 0)
+            return true;
+    return false;
+}
+
 static void read_body(const struct verdict_answer *a, struct reading *r)
 {
     CLEANUP(json_free)
@@ -141,6 +151,7 @@ static void read_body(const struct verdict_answer *a, struct reading *r)
 
     memset(r, 0, sizeof(*r));
     r->shape = SHAPE_TEXT;
+    r->named = mentions(a, "CheckoutRequestID") || mentions(a, "ws_CO_");
     if (json_parse_tolerant(a->body, a->len, &root, &err))
         return;
     r->shape = json_is_object(root) ? shape_of_object(root, r) : SHAPE_JSON;
@@ -225,7 +236,7 @@ void verdict_push(const struct verdict_answer *answer, struct verdict *ret)
     read_body(answer, &r);
     row = find_push_row(answer->status, &r);
     fill_from_reading(ret, &r, answer);
-    /* what names a push was accepted by somebody, also under 429 */
+    /* what names a push was accepted by somebody, also under a refusal */
     if (row && (!r.named || r.shape == SHAPE_ID))
         fill(ret, row->kind, row->class, row->stop, row->row);
     else
@@ -243,6 +254,8 @@ static void query_without_result(const struct verdict_answer *answer,
 
     if (told)
         fill(ret, row->kind, row->class, false, row->row);
+    else if (answer->status == 429) /* asking twice does no harm */
+        fill(ret, VERDICT_THROTTLED, RESULT_THROTTLED, false, -1);
     else
         fill(ret, VERDICT_PENDING, RESULT_NONE, false, -1);
 }

@@ -192,8 +192,7 @@ static struct verdict_answer answer_of(int status, const char *body, size_t len)
                                    .retry_after_s = -1};
 }
 
-/* An object that ends too early is no answer: only the gateway's 429 speaks
-   without one. */
+/* An object that ends too early is no answer. */
 static void check_cut(int status, const char *body, size_t len, uint8_t where)
 {
     struct json *whole = NULL;
@@ -214,8 +213,7 @@ static void check_cut(int status, const char *body, size_t len, uint8_t where)
                                           .len = len,
                                           .content_type = "application/json"},
                  &v);
-    CHECK(v.kind == VERDICT_AMBIGUOUS ||
-          (status == 429 && v.kind == VERDICT_THROTTLED));
+    CHECK(v.kind == VERDICT_AMBIGUOUS);
     verdict_query(&(struct verdict_answer){.status = status,
                                            .body = cut,
                                            .len = len,

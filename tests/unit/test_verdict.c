@@ -250,7 +250,8 @@ static void test_answers_that_contradict_themselves(void **state)
     }
 }
 
-/* Too many requests, and yet a push has its name, or half an answer. */
+/* Too many requests, and yet a push has its name; or half an answer, or none,
+   which may have been cut just before it. */
 static void test_no_push_with_a_name_is_throttled(void **state)
 {
     static const char *const bodies[] = {
@@ -260,6 +261,15 @@ static void test_no_push_with_a_name_is_throttled(void **state)
         "{\"fault\":{\"detail\":{\"errorcode\":\"policies.ratelimit.Quota\"}},"
         "\"CheckoutRequestID\":\"" CHECKOUT_ID "\"}",
         "{\"errorCode\":\"429.001.01\",\"ResponseCode\":\"0\"}",
+        "[{\"CheckoutRequestID\":\"" CHECKOUT_ID "\"}]",
+        "{\"data\":{\"checkoutRequestId\":\"x\"}}",
+        "{\"errorCode\":\"429.001.01\",\"errorMessage\":\"" CHECKOUT_ID "\"}",
+        "{\"ResponseCode\":\"0\",\"CheckoutRequestID\":\"" CHECKOUT_ID,
+        "{\"errorCode\":\"429.001.01\",\"errorMessage\":\"Spike arr",
+        "{\"fault\":{\"detail\":{\"errorcode\":\"policies.ratelimit.Quota\"",
+        "{\"a\":1}{\"b\":2}",
+        "<html>Too many requests</html>",
+        "",
     };
 
     (void)state;
@@ -268,6 +278,39 @@ static void test_no_push_with_a_name_is_throttled(void **state)
 
         if (v.kind != VERDICT_AMBIGUOUS)
             fail_msg("%s: %s", bodies[i], verdict_name(v.kind));
+    }
+}
+
+/* The same under every other row that says: not delivered. */
+static void test_no_refusal_names_a_push(void **state)
+{
+    static const struct {
+        int status;
+        const char *body;
+    } cases[] = {
+        {500, "{\"errorCode\":\"500.001.1001\",\"errorMessage\":"
+              "\"Unable to lock subscriber\",\"data\":"
+              "{\"CheckoutRequestID\":\"x\"}}"},
+        {500, "{\"errorCode\":\"500.003.02\",\"errorMessage\":"
+              "\"Spike arrest, " CHECKOUT_ID "\"}"},
+        {500, "{\"errorCode\":\"500.003.03\",\"errorMessage\":"
+              "\"Quota\",\"x\":[\"" CHECKOUT_ID "\"]}"},
+        {404, "{\"errorCode\":\"404.001.03\",\"errorMessage\":"
+              "\"Invalid Access Token\",\"x\":{\"CheckoutRequestID\":1}}"},
+        {400, "{\"errorCode\":\"400.002.02\",\"errorMessage\":"
+              "\"Bad Request - Invalid Amount\",\"x\":\"" CHECKOUT_ID "\"}"},
+        {500, "{\"errorCode\":\"500.003.02\",\"errorMessage\":"
+              "\"Spike arrest\""},
+        {500, "{\"errorCode\":\"500.001.1001\",\"errorMessage\":"
+              "\"Unable to lock subscriber\"}}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct verdict v = push_text(cases[i].status, cases[i].body);
+
+        if (v.kind != VERDICT_AMBIGUOUS)
+            fail_msg("%s: %s", cases[i].body, verdict_name(v.kind));
     }
 }
 
@@ -553,6 +596,7 @@ int main(void)
         cmocka_unit_test(test_an_id_that_does_not_fit),
         cmocka_unit_test(test_answers_that_contradict_themselves),
         cmocka_unit_test(test_no_push_with_a_name_is_throttled),
+        cmocka_unit_test(test_no_refusal_names_a_push),
         cmocka_unit_test(test_messages_are_compared_loosely),
         cmocka_unit_test(test_retry_after_is_handed_on),
         cmocka_unit_test(test_queries),
