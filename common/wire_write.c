@@ -77,6 +77,10 @@ static void put_result(struct json_out *j, const struct payment *p)
         put_time(j, "paid_at", p->paid_at);
     else
         json_put_null(j, "paid_at");
+    if (p->evidence)
+        json_put_text(j, "evidence", evidence_name(p->evidence));
+    else
+        json_put_null(j, "evidence");
     json_close(j, '}');
 }
 

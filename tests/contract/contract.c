@@ -301,6 +301,7 @@ static void do_write(struct command *c)
         .version = (int)number_of(o, "version"),
         .attempt = (int)number_of(o, "attempt"),
         .class = (enum result_class)number_of(o, "class"),
+        .evidence = (enum evidence)number_of(o, "evidence"),
         .created_at = number_of(o, "created_at"),
         .updated_at = number_of(o, "updated_at"),
         .deadline_at = number_of(o, "deadline_at"),

@@ -298,6 +298,9 @@ def every_payment():
         for w in waits:
             yield payment(state=state, **{"class": result}, waits=w, code="17",
                           text="done")
+    for evidence in range(7):
+        yield payment(state=SUCCEEDED, **{"class": PAID}, code="0",
+                      text="done", evidence=evidence)
     for text, request in itertools.product(TEXTS, REQUESTS):
         yield payment(state=SUCCEEDED, **{"class": PAID}, code="0", text=text,
                       receipt="RLA0X1Y2Z3", paid_at=AT_US, **request)
@@ -339,18 +342,25 @@ def test_words_of_the_schemas_are_those_of_the_code(c):
                           ["document"])["result"]["class"]
                for n in range(1, 17)]
     assert common["result_class"]["enum"] == results
+    words = [json.loads(c("write", **payment(state=7, **{"class": 1},
+                                             evidence=n))
+                        ["document"])["result"]["evidence"]
+             for n in range(7)]
+    assert words == [None, *common["evidence"]["enum"]]
 
 
 def test_document_of_a_payment_says_what_it_is(c):
     answer = c("write", **payment(
         state=SUCCEEDED, **{"class": PAID}, code="0", text="done", attempt=2,
-        receipt="RLA0X1Y2Z3", paid_at=AT_US + 16000000, **REQUESTS[1]))
+        receipt="RLA0X1Y2Z3", paid_at=AT_US + 16000000, evidence=5,
+        **REQUESTS[1]))
     assert json.loads(answer["document"]) == {
         "id": "56a65011-60fd-5202-ba6a-d40d0d945844", "status": "succeeded",
         "final": True, "version": 3, "attempts": 2,
         "result": {"class": "paid", "code": "0", "text": "done",
                    "receipt": "RLA0X1Y2Z3",
-                   "paid_at": "2026-11-21T08:00:16.000Z"},
+                   "paid_at": "2026-11-21T08:00:16.000Z",
+                   "evidence": "c2b"},
         "created_at": "2026-11-21T08:00:00.000Z",
         "updated_at": "2026-11-21T08:00:17.250Z",
         "deadline_at": "2026-11-21T08:15:00.000Z",

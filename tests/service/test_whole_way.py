@@ -37,6 +37,7 @@ def test_one_payment_is_paid(world):
     assert paid["attempts"] == 1
     assert paid["result"]["class"] == "paid"
     assert paid["result"]["receipt"] == debit["receipt"]
+    assert paid["result"]["evidence"] == "callback"
     assert paid["request"]["amount"] == 250 == push["amount"]
     assert paid["request"]["description"] == "Blue socks"
     assert paid["request"]["metadata"] == {"cart": "77"}
