@@ -57,6 +57,12 @@ static const char lazy_sql[] =
 
 #define ALONE NO_EQUAL_AMOUNT("r", "$24")
 
+/* Others have declared the incarnation dead and left nothing of it open: nobody
+   would take over what it begins now. */
+#define NOT_SETTLED(incarnation)                                           \
+    "NOT EXISTS (SELECT FROM workers z WHERE z.incarnation = " incarnation \
+    "::int8 AND z.settled_at IS NOT NULL) "
+
 /* Where intake stands; never backwards. */
 #define MOVE_INTAKE(topics, partitions, offsets, condition)               \
     "INSERT INTO intake AS i (topic, partition, next_offset) "            \
@@ -87,17 +93,22 @@ static const char go_sql[] =
     "now() + $23::int8" US ", " CLAIM_HASH(
         "1::int2", "0::int2", "1", "NULL::text", "NULL::text",
         "$22::int8") " FROM " REQUESTS "WHERE r.deadline_at > now() AND " ALONE
-                     "ORDER BY r.msisdn, r.id ON CONFLICT DO NOTHING RETURNING "
-                     "id, hash), "
-                     "t AS (INSERT INTO timeline (payment, version, at, state, "
-                     "waits, attempt, "
-                     "cause, worker, tx, hash) "
-                     "SELECT id, 1, now(), 1, 0, 1, 1, $22::int8, " TRAIL_TX
-                     ", hash FROM go " ONCE "), "
-                     "moved AS (" MOVE_INTAKE("$18", "$19", "$20",
-                                              "WHERE (SELECT count(*) FROM go) "
-                                              "= $21::int8 ") ") SELECT id "
-                                                              "FROM go";
+                     "AND " NOT_SETTLED(
+                         "$22") "ORDER BY r.msisdn, r.id ON CONFLICT DO "
+                                "NOTHING RETURNING "
+                                "id, hash), "
+                                "t AS (INSERT INTO timeline (payment, version, "
+                                "at, state, "
+                                "waits, attempt, "
+                                "cause, worker, tx, hash) "
+                                "SELECT id, 1, now(), 1, 0, 1, 1, "
+                                "$22::int8, " TRAIL_TX ", hash FROM go " ONCE
+                                "), "
+                                "moved AS (" MOVE_INTAKE(
+                                    "$18", "$19", "$20",
+                                    "WHERE (SELECT count(*) FROM go) "
+                                    "= $21::int8 ") ") SELECT id "
+                                                    "FROM go";
 
 /* The rest waits for its phone or is too late; what neither statement returns
    is known already. $18 next look at the phone, $19 next try to announce,
@@ -200,10 +211,10 @@ static const char holders_sql[] =
 static const char step_sql[] = STEP_BEGIN STEP_END;
 
 /* The same for a new attempt, which needs the phone. $28 two-minute rule. */
-static const char take_sql[] =
-    STEP_BEGIN "AND NOT EXISTS (SELECT 1 FROM payments h "
-               "WHERE h.msisdn = p.msisdn AND h.holds_phone AND h.id <> p.id) "
-               "AND " NO_EQUAL_AMOUNT("p", "$28") STEP_END;
+static const char take_sql[] = STEP_BEGIN
+    "AND NOT EXISTS (SELECT 1 FROM payments h "
+    "WHERE h.msisdn = p.msisdn AND h.holds_phone AND h.id <> p.id) "
+    "AND " NO_EQUAL_AMOUNT("p", "$28") "AND " NOT_SETTLED("$27") STEP_END;
 
 /* Of what this very unit has written: the version alone may be another's. */
 #define WRITTEN                                                      \
@@ -226,22 +237,35 @@ static const char calm_sql[] =
     "WHERE a.payment = r.payment AND a.kind = 'unresolved' "
     "AND a.seen_at IS NULL";
 
-/* Which rows could have been taken by their version: their phone is busy. */
+/* Which rows could have been taken by their version and by $3: their phone is
+   busy. */
 static const char still_sql[] =
     "SELECT p.id FROM unnest($1::uuid[], $2::int4[]) AS r(id, seen) "
-    "JOIN payments p ON p.id = r.id AND p.version = r.seen";
+    "JOIN payments p ON p.id = r.id AND p.version = r.seen "
+    "WHERE " NOT_SETTLED("$3");
 
-/* One waiter of each phone that is free now. Waiters past their deadline have
-   their own time and would wake nobody after them. Counting keeps the planner
-   from joining all phones that are held. */
+/* One waiter of each phone that is free now: the first that may go. Waiters
+   past their deadline have their own time and would wake nobody after them;
+   nor would one that the two-minute rule ($2) holds. The first hundred are
+   looked at, the others come by themselves; of what may go the first three are
+   tried, since somebody may have one in hand. Counting keeps the planner from
+   joining all phones that are held. */
 static const char wake_sql[] =
     "UPDATE payments p SET next_action_at = now() "
     "FROM unnest($1::int8[]) AS f(msisdn) CROSS JOIN LATERAL ("
-    "SELECT w.id FROM payments w WHERE w.msisdn = f.msisdn AND w.state = 3 "
-    "AND w.waits = 2 AND w.deadline_at > now() "
-    "ORDER BY w.priority, w.created_at LIMIT 1 FOR UPDATE SKIP LOCKED) AS n "
-    "WHERE p.id = n.id AND (SELECT count(*) FROM payments h "
-    "WHERE h.msisdn = f.msisdn AND h.holds_phone) = 0";
+    "SELECT w.id FROM payments w WHERE w.id = ANY (ARRAY (SELECT q.id FROM "
+    "(SELECT v.id, v.msisdn, v.amount, v.shortcode, v.priority, v.created_at "
+    "FROM payments v WHERE v.msisdn = f.msisdn AND v.state = 3 "
+    "AND v.waits = 2 AND v.deadline_at > now() "
+    "ORDER BY v.priority, v.created_at LIMIT 100) AS q "
+    "WHERE " NO_EQUAL_AMOUNT(
+        "q",
+        "$2") "ORDER BY q.priority, q.created_at LIMIT 3)) "
+              "AND w.state = 3 AND w.waits = 2 " /* still, when it is locked */
+              "ORDER BY w.priority, w.created_at LIMIT 1 FOR UPDATE SKIP "
+              "LOCKED) AS n "
+              "WHERE p.id = n.id AND (SELECT count(*) FROM payments h "
+              "WHERE h.msisdn = f.msisdn AND h.holds_phone) = 0";
 
 /* --- told, due --- */
 

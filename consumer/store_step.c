@@ -121,6 +121,7 @@ static void send_takers(struct store *store, struct step_row *const *rows,
     pg_int8(p, store->policy.same_amount_gap_us);
     pg_send(store->pg, STORE_TAKE, p);
     pg_keep(p, 2); /* ids and versions seen */
+    put_owner(p, store->owner);
     pg_send(store->pg, STORE_STILL, p);
 }
 
@@ -141,6 +142,7 @@ static void send_others(struct store *store, struct step_row *const *rows,
     for (size_t i = 0; i < n; i++)
         if (rows[i]->wakes_phone)
             pg_int8(p, rows[i]->next->req.msisdn);
+    pg_int8(p, store->policy.same_amount_gap_us);
     pg_send(store->pg, STORE_WAKE, p);
 }
 

@@ -926,6 +926,40 @@ static void an_attempt_minds_equal_amounts(void **state)
     assert_int_equal(step_one(f, &rows[1].payment, &next), STEP_WRITTEN);
 }
 
+/* Incarnation 1 was declared dead, and settled, while it lived. */
+static void settle_a(struct fixture *f)
+{
+    run(f->other, "INSERT INTO workers (incarnation, host, boot, pid, "
+                  "recorder, settled_at) OVERRIDING SYSTEM VALUE "
+                  "VALUES (1, 'h', 'b', 1, '', now()), "
+                  "(2, 'h', 'b', 2, '', NULL)");
+}
+
+/* Nobody would take over what a settled incarnation begins. */
+static void who_is_settled_takes_no_phone(void **state)
+{
+    struct fixture *f = *state;
+    struct claim_row row = request(1, 1, 100), later = request(2, 2, 100);
+    struct payment over, next, p;
+    struct step_row taken = {.next = &next, .takes_phone = true};
+
+    claim(f, f->a, &row, 1);
+    over = waiting(&row.payment, WAIT_RETRY);
+    over.pushed_at = 0;
+    assert_int_equal(step_one(f, &row.payment, &over), STEP_WRITTEN);
+    settle_a(f);
+    next = attempted(&over);
+    assert_int_equal(step_one(f, &over, &next), STEP_STALE);
+    p = look(f, &row);
+    assert_same(&p, &over);
+    claim(f, f->a, &later, 1); /* nor by a first claim: it waits for others */
+    assert_int_equal(later.verdict, CLAIM_WAIT);
+    next.owner = 2;
+    taken.seen = &over;
+    assert_int_equal(step(f, f->b, &taken, 1), ERR_NONE);
+    assert_int_equal(taken.end, STEP_WRITTEN);
+}
+
 static void a_release_and_an_attempt_in_one_call(void **state)
 {
     struct fixture *f = *state;
@@ -1100,6 +1134,44 @@ static void a_release_wakes_one_waiter(void **state)
                          "SELECT source_offset FROM payments WHERE state = 3 "
                          "AND next_action_at <= now()"),
                      103);
+}
+
+/* Who may not go for two minutes is passed over; who may comes next. */
+static void a_wake_goes_to_one_that_can_go(void **state)
+{
+    struct fixture *f = *state;
+    struct claim_row rows[4];
+    struct payment over;
+
+    claim_queue(f, rows, 4, 1);
+    run(f->other, "UPDATE payments SET amount = 100 "
+                  "WHERE source_offset IN (101, 102)");
+    over = ended(&rows[0].payment, PAYMENT_FAILED);
+    assert_int_equal(step_one(f, &rows[0].payment, &over), STEP_WRITTEN);
+    assert_int_equal(ask(f->other,
+                         "SELECT source_offset FROM payments WHERE state = 3 "
+                         "AND next_action_at <= now()"),
+                     103);
+}
+
+/* Somebody has the first one in hand: the next one is woken. */
+static void a_wake_passes_over_who_is_in_hand(void **state)
+{
+    struct fixture *f = *state;
+    struct claim_row rows[3];
+    struct payment over;
+    struct pg_session *s = open_session(conninfo);
+
+    claim_queue(f, rows, 3, 1);
+    run(s, "BEGIN; SELECT FROM payments WHERE source_offset = 101 FOR UPDATE");
+    over = ended(&rows[0].payment, PAYMENT_FAILED);
+    assert_int_equal(step_one(f, &rows[0].payment, &over), STEP_WRITTEN);
+    run(s, "ROLLBACK");
+    pg_session_close(s);
+    assert_int_equal(ask(f->other,
+                         "SELECT source_offset FROM payments WHERE state = 3 "
+                         "AND next_action_at <= now()"),
+                     102);
 }
 
 static void a_phone_still_held_wakes_nobody(void **state)
@@ -1444,10 +1516,13 @@ int main(void)
         TEST(a_rewrite_keeps_its_version),
         TEST(an_attempt_needs_its_phone),
         TEST(an_attempt_minds_equal_amounts),
+        TEST(who_is_settled_takes_no_phone),
         TEST(a_release_and_an_attempt_in_one_call),
         TEST(a_race_for_a_phone_has_one_winner),
         TEST(a_refused_row_spoils_no_other),
         TEST(a_release_wakes_one_waiter),
+        TEST(a_wake_goes_to_one_that_can_go),
+        TEST(a_wake_passes_over_who_is_in_hand),
         TEST(a_phone_still_held_wakes_nobody),
         TEST(the_scan_leaves_other_pools_their_pushes),
         TEST(the_scan_takes_the_longest_due_first),
