@@ -221,6 +221,8 @@ static void resolve_paid(struct step *s)
 
 static void resolve_not_paid(struct step *s)
 {
+    if (!worker_is_gone(s))
+        return;
     step_result(s, RESULT_NO_EVIDENCE, EVIDENCE_PERSON, "resolved",
                 *s->e->why.text ? s->e->why.text : "a person says not paid");
     step_finish(s, PAYMENT_FAILED);

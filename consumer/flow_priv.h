@@ -42,7 +42,9 @@ void step_wait(struct step *s, enum payment_wait what, int64_t until_at);
 /** To a final state: nothing is left to do but to be told. */
 void step_finish(struct step *s, enum payment_state to);
 void step_unknown(struct step *s);
-/** No evidence came: a person has to decide. */
+/** No evidence came: a person has to decide. Its owner stays, where it has one:
+ *  what that worker or its recorder says still counts, and S11 asks for its
+ *  death. */
 void step_unresolved(struct step *s);
 /** Proven: nothing of the attempt left. It counts for nothing. */
 void step_unsent(struct step *s, int64_t until_at);

@@ -28,8 +28,7 @@ void flow_not_sent(struct step *s)
    worker that was not dead. */
 static bool unended(const struct payment *p)
 {
-    return p->state == PAYMENT_SENDING ||
-           (p->state == PAYMENT_UNKNOWN && p->owner);
+    return p->state == PAYMENT_SENDING || (step_open_question(p) && p->owner);
 }
 
 /* Its mark in the recorder goes when this is written. Without an owner nobody
@@ -37,7 +36,10 @@ static bool unended(const struct payment *p)
    that no write on an older view of the row brings the owner back. */
 static void end_unknown(struct step *s)
 {
-    step_unknown(s);
+    if (s->p->state == PAYMENT_UNRESOLVED)
+        step_unresolved(s);
+    else
+        step_unknown(s);
     s->p->owner = 0;
 }
 

@@ -116,7 +116,6 @@ void step_unknown(struct step *s)
 void step_unresolved(struct step *s)
 {
     step_move(s, PAYMENT_UNRESOLVED);
-    s->p->owner = 0;
     s->p->holds_phone = false;
     s->p->next_action_at = s->now_at + s->policy->announce_again_us;
     s->actions[FLOW_DO_ALARM_UNRESOLVED] = s->was->state != PAYMENT_UNRESOLVED;

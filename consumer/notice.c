@@ -162,7 +162,7 @@ enum {
     C_WHY,
     C_SEEN_SO,
     C_RESOLVED,
-    C_MAY_AGAIN,
+    C_GONE,
     C_OWNED
 };
 
@@ -200,7 +200,7 @@ static void read_decision(const struct pg_result *r, size_t row,
     text_copy(l->why, sizeof(l->why), pg_get_text(r, row, C_WHY, NULL));
     l->seen_so = pg_get_bool(r, row, C_SEEN_SO);
     l->resolved = pg_get_bool(r, row, C_RESOLVED);
-    l->may_again = pg_get_bool(r, row, C_MAY_AGAIN);
+    l->gone = pg_get_bool(r, row, C_GONE);
     l->owned = pg_get_bool(r, row, C_OWNED);
 }
 
@@ -231,7 +231,7 @@ static void hand_out(struct notice *n, const struct notice_look *l,
         .version = a->means == NOTICE_DECISION ? l->version : 0,
         .source = a->means == NOTICE_TAKEN ? a->stronger : l->source,
         .decision = l->decision,
-        .force = l->may_again,
+        .force = l->gone,
         .paid_at = l->paid_at,
     };
 

@@ -91,7 +91,7 @@ static void judge_decision(const struct notice_look *look,
         refuse(ret, look, "the payment has changed since it was looked at");
     else if (look->owned)
         refuse(ret, look, "another payment has this receipt");
-    else if (look->decision == RESOLVE_AGAIN && !look->may_again)
+    else if (look->decision != RESOLVE_PAID && !look->gone)
         refuse(ret, look, "its worker is not proven dead");
     else
         find(ret, NOTICE_DECISION, &at);

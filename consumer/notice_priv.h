@@ -52,10 +52,10 @@ struct notice_look {
     int attempt, version;
     enum resolution decision;
     char why[RESULT_TEXT_MAX + 1];
-    bool seen_so;   /* it is still in that version                     */
-    bool resolved;  /* its next version is this decision               */
-    bool may_again; /* forced, or its worker is proven dead (S11)      */
-    bool owned;     /* another payment has the receipt                 */
+    bool seen_so;  /* it is still in that version                     */
+    bool resolved; /* its next version is this decision               */
+    bool gone;     /* forced, or its worker is proven dead (S11)      */
+    bool owned;    /* another payment has the receipt                 */
 };
 
 /** What is to be done with a notice. */

@@ -81,7 +81,7 @@ static const char take_sql[] =
     "t.version = u.version AS seen_so, "
     "EXISTS (SELECT 1 FROM timeline l WHERE l.payment = u.payment "
     "AND l.version = u.version + 1 AND l.cause = 14) AS resolved, "
-    "u.forced OR t.owner IS NULL OR " GONE " AS may_again, "
+    "u.forced OR t.owner IS NULL OR " GONE " AS gone, "
     "h.id <> u.payment AS owned "
     "FROM u "
     "LEFT JOIN LATERAL (SELECT p.id, p.attempt, p.evidence, " FITS " AS fits "

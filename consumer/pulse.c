@@ -63,7 +63,7 @@ static const struct pg_statement statements[] = {
                 "ORDER BY heartbeat_at DESC LIMIT $3::int) d ON true"},
     [Q_ORPHANS] = {"pulse_orphans",
                    "SELECT " PAYMENT_COLUMNS " FROM payments p "
-                   "WHERE p.owner = $1 AND p.state IN (1, 4) "
+                   "WHERE p.owner = $1 AND p.state IN (1, 4, 5) "
                    "AND (p.state = 1 OR $2) "
                    "ORDER BY p.state, p.id LIMIT $3::int"},
     [Q_SETTLED] = {"pulse_settled", "UPDATE workers SET settled_at = now() "

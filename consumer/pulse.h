@@ -33,8 +33,8 @@ struct pulse_spec {
     void (*on_born)(void *arg, int64_t incarnation);
     /**
      * A dead worker's payments in `sending`, and when it was here those in
-     * `unknown` that it still owns; at most worker.batch_max of them. @p n 0 =
-     * nothing of it is left.
+     * `unknown` and `unresolved` that it still owns; at most worker.batch_max
+     * of them. @p n 0 = nothing of it is left.
      */
     void (*on_orphans)(void *arg, const struct dead_worker *dead,
                        const struct payment *rows, size_t n);

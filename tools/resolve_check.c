@@ -129,7 +129,10 @@ enum err_code resolve_check(const struct run *run, struct err *err)
 {
     if (check_state(run, err))
         return err->code;
-    if (run->decision == AGAIN)
-        return check_again(run, err);
-    return run->decision == PAID ? check_paid(run, err) : ERR_NONE;
+    switch (run->decision) {
+    case PAID: return check_paid(run, err);
+    case AGAIN: return check_again(run, err);
+    case NOT_PAID: break;
+    }
+    return forced(run) ? ERR_NONE : check_worker(run, err);
 }

@@ -64,7 +64,7 @@ CREATE INDEX payments_waiters ON payments (msisdn, priority, created_at)
     WHERE state = 3 AND waits = 2;
 -- What a worker may have in the air: takeover.
 CREATE INDEX payments_owner ON payments (owner)
-    WHERE state IN (1, 4) AND owner IS NOT NULL;
+    WHERE state IN (1, 4, 5) AND owner IS NOT NULL;
 -- No index on checkout_id or receipt: nothing looks for them yet, and each
 -- costs some 10 us per payment, since none of its updates is a HOT one.
 

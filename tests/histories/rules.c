@@ -366,7 +366,7 @@ static void people(const struct look *l)
     const struct flow_event *e = l->e;
     const struct payment *was = l->was;
     bool word = e->kind == FLOW_RESOLVED || e->kind == FLOW_NO_MONEY;
-    bool asks_proof = e->kind == FLOW_NO_MONEY || e->decision == RESOLVE_AGAIN;
+    bool asks_proof = e->kind == FLOW_NO_MONEY || e->decision != RESOLVE_PAID;
 
     holds(l, !l->refused || (word && !l->changed),
           "I6: what is refused changes nothing");

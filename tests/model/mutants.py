@@ -13,8 +13,8 @@ MUTANTS = [
          "alive[w] && pc[w] == SENT -> begun[SLOT(w, att[w])] = true; "
          "pc[w] = OUTCOME")]),
     ("a recorder's proof of death", "payment", _FREEZE, [
-        ("(HEIR(d) && DEAD(d) && !alive[d] && state",
-         "(HEIR(d) && DEAD(d) && state")]),
+        ("(HEIR(d) && DEAD(d) && !alive[d] && OPEN",
+         "(HEIR(d) && DEAD(d) && OPEN")]),
     ("fear of a marked attempt", "payment", _DIE, [
         ("noted[SLOT(d, attempt)] == NOTHING -> owner = NOBODY }",
          "noted[SLOT(d, attempt)] == NOTHING -> leave(WAITING) }")]),
@@ -70,7 +70,7 @@ MUTANTS = [
         ("truth[attempt] != CHARGED -> leave(FAILED) }",
          "truth[attempt] != CHARGED -> leave(WAITING) }")]),
     ("unresolved", "payment", {}, [
-        ("!IN_THE_AIR -> leave(UNRESOLVED) }",
+        ("!IN_THE_AIR -> move(UNRESOLVED) }",
          "!IN_THE_AIR -> leave(WAITING) }")]),
     ("answers after a takeover", "payment", _FREEZE, [
         ("    :: n == attempt && OPEN_PUSH ->\n",
@@ -81,8 +81,8 @@ MUTANTS = [
         ("(UNDECIDED || state == WAITING) -> leave(FAILED)",
          "(UNDECIDED || ENDED) -> leave(FAILED)")]),
     ("the owner's death", "payment", {**_FREEZE, "PERSONS": 1}, [
-        ("        owner == NOBODY ->\n            persons--; pardoned",
-         "        true ->\n            persons--; pardoned")]),
+        ("OPEN_QUESTION && owner == NOBODY ->\n            persons--; pardoned",
+         "OPEN_QUESTION ->\n            persons--; pardoned")]),
     ("the alarm", "payment", {"PERSONS": 1}, [
         ("        alarm = true\n", "        skip\n")]),
     ("a deadline of proofs", "payment", {}, [

@@ -160,9 +160,10 @@ byte heard; /* the attempt whose acceptance somebody heard of */
 #define SOMEONE_BUT(d) SERVED(1 - d)
 #define HEIR(d) IS_HEIR(1 - d, d)
 #define IN_THE_AIR (UNDER_WAY(0) || UNDER_WAY(1))
+#define OPEN_QUESTION (state == UNKNOWN || state == UNRESOLVED)
 /* Its recorder counts: it is dead, and somebody of its host lives. */
 #define ORPHANED(d)                                                  \
-    (HEIR(d) && DEAD(d) && !alive[d] && state == UNKNOWN && owner == d)
+    (HEIR(d) && DEAD(d) && !alive[d] && OPEN_QUESTION && owner == d)
 
 /* --- the row --- */
 
@@ -174,7 +175,7 @@ inline move(to)
     assert(to != PROMPTED || OPEN_PUSH);
     assert(to != WAITING || OPEN_PUSH || state == PROVING);
     assert(to != PROVING || UNDECIDED);
-    assert(to != UNRESOLVED || state == UNKNOWN);
+    assert(to != UNRESOLVED || OPEN_QUESTION);
     state = to;
     current[0] = false;
     current[1] = false
@@ -244,6 +245,8 @@ inline flow_lost(n)
     :: n == attempt &&
        (state == SENDING || (state == UNKNOWN && owner != NOBODY)) ->
         leave(UNKNOWN)
+    :: n == attempt && state == UNRESOLVED && owner != NOBODY ->
+        leave(UNRESOLVED)
     :: else
     fi
 }
@@ -512,7 +515,7 @@ end:
     :: d_step { /* due_prompted(): no result in time */
         SOMEONE && state == PROMPTED -> move(UNKNOWN) }
     :: d_step { /* due_unknown(): the window is over */
-        SOMEONE && state == UNKNOWN && !IN_THE_AIR -> leave(UNRESOLVED) }
+        SOMEONE && state == UNKNOWN && !IN_THE_AIR -> move(UNRESOLVED) }
     :: d_step { /* expire() */
         SOMEONE && (state == WAITING || state == PROVING) -> leave(FAILED) }
 
@@ -558,7 +561,7 @@ end:
         noted[SLOT(d, attempt)] == NOTHING -> owner = NOBODY }
     :: d_step { /* pulse_settled(), recorder_remove() */
         HEIR(d) && DEAD(d) && MAY_SETTLE && !(owner == d && (state == SENDING ||
-        state == UNKNOWN)) -> settled[d] = true }
+        OPEN_QUESTION)) -> settled[d] = true }
     od
 }
 
@@ -612,14 +615,13 @@ proctype Person()
 end:
     do
     :: d_step { /* resolve_paid() */
-        persons > 0 && (state == UNKNOWN || state == UNRESOLVED) &&
+        persons > 0 && OPEN_QUESTION &&
         truth[attempt] == CHARGED -> persons--; flow_paid(attempt, attempt) }
-    :: d_step { /* resolve_not_paid() */
-        persons > 0 && (state == UNKNOWN || state == UNRESOLVED) ->
+    :: d_step { /* resolve_not_paid(), worker_is_gone() */
+        persons > 0 && OPEN_QUESTION && owner == NOBODY ->
             persons--; leave(FAILED) }
     :: d_step { /* resolve_again(), worker_is_gone() */
-        persons > 0 && (state == UNKNOWN || state == UNRESOLVED) &&
-        owner == NOBODY ->
+        persons > 0 && OPEN_QUESTION && owner == NOBODY ->
             persons--; pardoned[attempt] = true; leave(WAITING) }
     od
 }

@@ -84,7 +84,9 @@ def test_not_paid(world):
     ident = unknown(world, NEVER)
     assert fine(world, ident, "--not-paid")["status"] == "failed"
     assert row(world, ident)["evidence"] == PERSON
-    assert world.upstream().wait_final(ident)["status"] == "failed"
+    told = world.upstream().wait_final(ident)
+    assert told["status"] == "failed"
+    assert told["result"]["evidence"] == "person"
     assert [a["action"] for a in actions(world, ident)] == ["resolve.not_paid"]
 
 
@@ -109,8 +111,9 @@ def incarnation(world):
 def test_again_while_its_worker_lives(world):
     ident = unknown(world, NEVER, {"fate": "pay"})
     give_owner(world, ident, incarnation(world))
-    text = refused(world, DENIED, ident, "--again", *WHY, "--yes")
-    assert "lives" in text and "--force" in text
+    for word in "--again", "--not-paid":
+        text = refused(world, DENIED, ident, word, *WHY, "--yes")
+        assert "lives" in text and "--force" in text
     assert row(world, ident)["state"] == UNKNOWN
     assert actions(world, ident) == []
     fine(world, ident, "--again", "--force")
@@ -131,8 +134,9 @@ def test_again_while_its_worker_is_frozen(world):
         wait_for("it is dead to the others", lambda: world.query(
             "SELECT heartbeat_at < clock_timestamp() - interval '2 s' AS dead "
             "FROM workers WHERE incarnation = %s", mine)[0]["dead"], 30)
-        text = refused(world, DENIED, ident, "--again", *WHY, "--yes")
-        assert "frozen" in text
+        for word in "--again", "--not-paid":
+            text = refused(world, DENIED, ident, word, *WHY, "--yes")
+            assert "frozen" in text
         assert row(world, ident)["state"] == UNKNOWN
     finally:
         os.kill(pid, signal.SIGCONT)

@@ -396,6 +396,67 @@ static void test_again_only_when_its_worker_is_gone(void **state)
     assert_int_equal(p.state, PAYMENT_PROMPTED);
 }
 
+/* Its worker's end is not known: neither is its push's. */
+static struct payment unresolved_of_mine(void)
+{
+    struct payment p = claimed(CLAIM_GO);
+
+    p = after(p, event(FLOW_ORPHAN, 0), T0 + 4 * US_PER_S);
+    p = after(p, event(FLOW_DUE, 0), T0 + 1900 * US_PER_S);
+    assert_int_equal(p.state, PAYMENT_UNRESOLVED);
+    p.deadline_at = T0 + 86400 * US_PER_S;
+    return p;
+}
+
+static void test_unresolved_asks_for_its_worker_too(void **state)
+{
+    struct flow_event words[] = {resolved(RESOLVE_AGAIN, 1),
+                                 resolved(RESOLVE_NOT_PAID, 1),
+                                 event(FLOW_NO_MONEY, 1)};
+    struct payment p = unresolved_of_mine(),
+                   q = after(p, event(FLOW_NO_TRACE, 1), T0 + 2000 * US_PER_S);
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        assert_non_null(step(&p, &words[i], T0 + 2000 * US_PER_S).refused);
+        assert_false(step(&p, &words[i], T0 + 2000 * US_PER_S).changed);
+        assert_null(step(&q, &words[i], T0 + 2000 * US_PER_S).refused);
+        words[i].force = true;
+        assert_true(step(&p, &words[i], T0 + 2000 * US_PER_S).changed);
+    }
+}
+
+static void test_not_paid_only_when_its_worker_is_gone(void **state)
+{
+    struct payment p = claimed(CLAIM_GO);
+    struct flow_event e = resolved(RESOLVE_NOT_PAID, 1);
+
+    (void)state;
+    p = after(p, event(FLOW_ORPHAN, 0), T0 + 4 * US_PER_S);
+    assert_non_null(step(&p, &e, LATER).refused);
+    e.force = true;
+    assert_int_equal(step(&p, &e, LATER).next.state, PAYMENT_FAILED);
+}
+
+/* What its recorder shows, or its worker says after all, still counts. */
+static void test_unresolved_hears_its_worker(void **state)
+{
+    int64_t at = T0 + 2000 * US_PER_S;
+    struct payment p = unresolved_of_mine(), q;
+
+    (void)state;
+    q = after(p, event(FLOW_NEVER_BEGAN, 1), at);
+    assert_int_equal(q.state, PAYMENT_WAITING);
+    assert_int_equal(q.spent, 0);
+    q = after(p, answer(VERDICT_ACCEPTED, 1), at);
+    assert_int_equal(q.state, PAYMENT_PROMPTED);
+    q = after(p, event(FLOW_LOST, 1), at);
+    assert_int_equal(q.state, PAYMENT_UNRESOLVED);
+    assert_int_equal(q.owner, 0);
+    /* so that no write on an older view brings the owner back */
+    assert_int_equal(q.version, p.version + 1);
+}
+
 static void test_resolved_is_refused_elsewhere(void **state)
 {
     struct payment states[] = {
@@ -483,6 +544,9 @@ int main(void)
         cmocka_unit_test(test_resolved_not_paid_and_paid_after_all),
         cmocka_unit_test(test_resolved_again),
         cmocka_unit_test(test_again_only_when_its_worker_is_gone),
+        cmocka_unit_test(test_unresolved_asks_for_its_worker_too),
+        cmocka_unit_test(test_not_paid_only_when_its_worker_is_gone),
+        cmocka_unit_test(test_unresolved_hears_its_worker),
         cmocka_unit_test(test_resolved_is_refused_elsewhere),
         cmocka_unit_test(test_resolved_about_an_older_attempt),
         cmocka_unit_test(test_locked_after_a_persons_word),

@@ -330,13 +330,15 @@ static void test_the_dead_of_this_host(void **state)
     ledger_payment(w->other, 2, PAYMENT_UNKNOWN, dead);
     ledger_payment(w->other, 3, PAYMENT_PROMPTED, 0);
     ledger_payment(w->other, 4, PAYMENT_SENDING, w->incarnation);
-    WAIT(w, (i = found(w, dead, 0)) >= 0 && w->found[i].n == 2);
+    ledger_payment(w->other, 5, PAYMENT_UNRESOLVED, dead);
+    WAIT(w, (i = found(w, dead, 0)) >= 0 && w->found[i].n == 3);
     assert_true(w->found[i].dead.here);
     assert_false(w->found[i].dead.forgotten);
     assert_string_equal(w->found[i].dead.host, "here");
     assert_string_equal(w->found[i].dead.recorder, "/r/here.rec");
-    assert_int_equal(w->found[i].states,
-                     1 << PAYMENT_SENDING | 1 << PAYMENT_UNKNOWN);
+    assert_int_equal(w->found[i].states, 1 << PAYMENT_SENDING |
+                                             1 << PAYMENT_UNKNOWN |
+                                             1 << PAYMENT_UNRESOLVED);
     assert_int_equal(w->found[i].first, 1); /* sending comes first */
     assert_int_equal(metric_get(M_WORKERS_DEAD), 1);
     assert_int_equal(found(w, w->incarnation, 0), -1);
