@@ -101,6 +101,7 @@ struct payment {
     char text[RESULT_TEXT_MAX + 1]; /* in words                       */
     char receipt[RECEIPT_MAX + 1];  /* M-Pesa receipt, "" = not known */
     int64_t paid_at;                /* 0 = not known                  */
+    int paid_attempt; /* which was first said to be paid, 0 = none   */
 };
 
 const char *payment_state_name(enum payment_state s);

@@ -80,6 +80,7 @@ static void read_result(struct cursor *c, struct payment *p)
     next_text(c, p->text, sizeof(p->text));
     next_text(c, p->receipt, sizeof(p->receipt));
     p->paid_at = next_time(c);
+    p->paid_attempt = (int)next_int(c);
 }
 
 void payment_row_read(const struct pg_result *r, size_t row, size_t col,

@@ -83,6 +83,7 @@ static void paid_first(struct step *s, enum evidence evidence)
         s->actions[FLOW_DO_ALARM_LATE] = true;
     paid_words(s, evidence);
     keep_money(s, evidence);
+    s->p->paid_attempt = s->e->attempt;
     compare_request(s);
     step_finish(s, PAYMENT_SUCCEEDED);
 }
@@ -129,6 +130,13 @@ static void paid_twice(struct step *s, enum evidence evidence)
     step_finish(s, PAYMENT_SUCCEEDED);
 }
 
+/* Only a callback is known to be of one attempt: a notice is of a payment. */
+static bool of_another_attempt(const struct step *s)
+{
+    return s->e->kind == FLOW_CALLBACK && s->p->paid_attempt &&
+           s->e->attempt != s->p->paid_attempt;
+}
+
 /* One payment, told on several ways: it counts once. */
 static void paid_again(struct step *s, enum evidence evidence)
 {
@@ -140,7 +148,7 @@ static void paid_again(struct step *s, enum evidence evidence)
     }
     if (evidence <= s->p->evidence && (*has || !*is))
         return;
-    if (!*has && s->e->attempt != s->p->attempt) /* another one's receipt? */
+    if (!*has && of_another_attempt(s))
         s->actions[FLOW_DO_ALARM_DOUBLE] = true;
     keep_money(s, MAX(evidence, s->p->evidence));
     compare_request(s);
@@ -174,6 +182,7 @@ void flow_receipt_taken(struct step *s)
                 "its receipt belongs to another payment");
     p->receipt[0] = '\0';
     p->paid_at = 0;
+    p->paid_attempt = 0;
     step_unknown(s);
     s->actions[FLOW_DO_ALARM_TAKEN] = true;
 }

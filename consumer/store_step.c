@@ -100,6 +100,7 @@ static void put_evidence(struct pg_params *p, struct step_row *const *rows,
     TEXT(receipt);
     TIME(paid_at);
     INT2(mac_key);
+    INT4(paid_attempt);
 }
 
 static struct pg_params *put_rows(struct store *store,

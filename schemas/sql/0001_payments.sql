@@ -47,7 +47,8 @@ CREATE TABLE payments (
     code            text,
     text            text,
     receipt         text,
-    paid_at         timestamptz
+    paid_at         timestamptz,
+    paid_attempt    integer     NOT NULL DEFAULT 0 -- which was said to be paid
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02,
         autovacuum_analyze_scale_factor = 0.05);
 

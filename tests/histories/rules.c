@@ -332,10 +332,7 @@ static void alarms(const struct look *l)
     bool late = l->did[FLOW_DO_ALARM_LATE];
     bool first = l->money && was->state != PAYMENT_SUCCEEDED;
 
-    /* without a receipt nobody can tell which attempt it was that paid */
-    bool blank = was->state == PAYMENT_SUCCEEDED && !*was->receipt;
-
-    holds(l, !twice || w->person || w->foreign || blank || attempts_of(w) > 1,
+    holds(l, !twice || w->person || w->foreign || attempts_of(w) > 1,
           "I4: one charge raises no alarm of two");
     holds(l,
           !first || !in_the_air(was->state) || was->attempt == l->e->attempt ||

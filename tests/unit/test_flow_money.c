@@ -236,6 +236,29 @@ static void test_receipt_of_another_attempt(void **state)
     assert_true(out.actions[FLOW_DO_ALARM_DOUBLE]);
 }
 
+/* The query was of the first attempt, while the second was on its way; then
+   the first one's receipt comes. */
+static void test_receipt_of_the_attempt_that_paid(void **state)
+{
+    struct payment p = pushed_again();
+    struct flow_event first = paid("RCPT1", 1), second = paid("RCPT2", 2),
+                      again = paid("", 2), c2b = money(EVIDENCE_C2B, "R", 2);
+    struct flow_out out;
+
+    (void)state;
+    p = after(p, query("0", 1), LATER);
+    assert_int_equal(p.state, PAYMENT_SUCCEEDED);
+    assert_int_equal(p.attempt, 2);
+    out = step(&p, &first, LATER);
+    assert_string_equal(out.next.receipt, "RCPT1");
+    assert_false(out.actions[FLOW_DO_ALARM_DOUBLE]);
+    assert_true(step(&out.next, &second, LATER).actions[FLOW_DO_ALARM_DOUBLE]);
+    assert_true(step(&p, &second, LATER).actions[FLOW_DO_ALARM_DOUBLE]);
+    assert_true(step(&p, &again, LATER).actions[FLOW_DO_ALARM_DOUBLE]);
+    /* which attempt a notice is of is not known */
+    assert_false(step(&p, &c2b, LATER).actions[FLOW_DO_ALARM_DOUBLE]);
+}
+
 static void test_paid_not_as_asked(void **state)
 {
     struct payment p = prompted();
@@ -536,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_earlier_attempt_pays_while_a_later_is_open),
         cmocka_unit_test(test_earlier_attempt_pays_and_stops_the_later),
         cmocka_unit_test(test_receipt_of_another_attempt),
+        cmocka_unit_test(test_receipt_of_the_attempt_that_paid),
         cmocka_unit_test(test_paid_not_as_asked),
         cmocka_unit_test(test_receipt_taken),
         cmocka_unit_test(test_no_money_is_unresolved),

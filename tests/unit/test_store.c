@@ -367,6 +367,7 @@ static void assert_same(const struct payment *x, const struct payment *y)
     SAME_TEXT(text);
     SAME_TEXT(receipt);
     SAME(paid_at);
+    SAME(paid_attempt);
 }
 
 /* What the flow would make of it, as far as the store is concerned. */
@@ -806,6 +807,7 @@ static struct payment full(const struct payment *p)
     (void)snprintf(next.text, sizeof(next.text), "caf\xc3\xa9");
     (void)snprintf(next.receipt, sizeof(next.receipt), "SKL12345");
     next.paid_at = next.updated_at - 2;
+    next.paid_attempt = 2;
     return next;
 }
 
@@ -829,6 +831,7 @@ static void a_step_writes_the_whole_row(void **state)
     next.checkout_id[0] = next.merchant_id[0] = next.query_code[0] = '\0';
     next.code[0] = next.text[0] = next.receipt[0] = '\0';
     next.query_code_at = next.paid_at = next.pushed_at = 0;
+    next.paid_attempt = 0;
     next.next_action_at = 0;
     assert_int_equal(step_one(f, &p, &next), STEP_WRITTEN);
     p = look(f, &row);
