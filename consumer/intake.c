@@ -180,8 +180,8 @@ static void take_by_weight(struct intake *in, size_t credit, int64_t now_at)
     lend(in, credit, now_at);
 }
 
-/* Where a partition stopped since Postgres has forgotten, Kafka alone is told of
-   what was claimed: `intake` stays what Postgres remembers. */
+/* Where a partition stopped since Postgres has forgotten, Kafka alone is told
+   of what was claimed: `intake` stays what Postgres remembers. */
 static bool is_claimed(const struct part *p)
 {
     return !p->stopped || p->at.offset <= p->stopped_at;
