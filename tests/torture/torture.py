@@ -34,7 +34,7 @@ RIPE = 2            # so many rounds later a payment is judged at its end, if
 OVERDUE = 5         # it is there; so many later it has to be
 SETTLE_S = 120      # generous: after that something is stuck
 AUDIT_S = 600       # of the whole trail, at the end
-AGREE_S = 20        # what is on its way between memories has arrived by then
+AGREE_S = 60        # what is on its way between memories has arrived by then
 ENVIRONMENTS = {"single", "cluster", "hosts", "standby", "standby-sync",
                 "disks"}
 KAFKA = {"group.min.session.timeout.ms": 1000}
@@ -113,7 +113,16 @@ class Torture:
             self.witness, self.field.deaths,
             int(self.field.settings["gate.total_timeout_ms"]) < 10000)
         self.docket = Docket()
+        self._warm_up()
         self.person = Person(self.field, self.options.seed)
+
+    def _warm_up(self):
+        """Some payments to their end, before anything is broken."""
+        dice = random.Random(self.options.seed)
+        self.field.crowd.order(dice, 1, 12)
+        self._wait("every order is answered",
+                   lambda: not self.field.crowd.busy(), dice, SETTLE_S)
+        self._settle(dice, set(self.field.promised))
 
     # --- a round ---
 
@@ -174,10 +183,19 @@ class Torture:
 
     def _count(self):
         """Nothing has vanished that was judged and forgotten."""
-        there = sum(oracle.states(self.field).values())
-        if there != self.witness.payments():
-            raise Contradiction(f"count: Postgres has {there} payments, seen "
-                                f"were {self.witness.payments()}")
+        def there():
+            return sum(oracle.states(self.field).values())
+
+        def agree():
+            self.docket.touched(self.tally.rounds, self.witness.news())
+            self.witness.look(self.docket.open)
+            return there() == self.witness.payments()
+        try:
+            place.wait_for("as many payments as were seen", agree, AGREE_S, 1)
+        except TimeoutError:
+            raise Contradiction(
+                f"count: Postgres has {there()} payments, seen were "
+                f"{self.witness.payments()}") from None
 
     def _audit(self):
         """The trail's hashes, checked by the operator's own command."""
