@@ -20,6 +20,11 @@ PATIENCE_S = 3     # of one request
 GIVE_UP_S = 120    # of one order: then something hangs
 
 
+class Aim:
+    """What a directed run changes."""
+    told = 0.8  # share of payments of which C2B and Pull tell
+
+
 class Crowd:
     """`promised` is what was answered 202, by payment id; what a client wrote
     to Kafka itself counts as promised once Kafka has confirmed it."""
@@ -46,7 +51,8 @@ class Crowd:
             phones.append(phone)
             payment = {"msisdn": phone, "amount": dice.randrange(1, 250000),
                        "reference": "ORDER1",
-                       "shortcode": UNTOLD if dice.random() < 0.2 else TOLD,
+                       "shortcode": TOLD if dice.random() < Aim.told
+                       else UNTOLD,
                        "priority": dice.choice(("high", "normal", "low"))}
             key = f"t{next(self._keys)}"
             twice = 2 if dice.random() < 0.03 else 1

@@ -1,6 +1,7 @@
 """make torture-mutants: builds whose safety is broken on purpose; the same run
 that an unbroken build passes has to catch each.
 
+They run alone: neither C2B nor Pull nor a person makes good what they spoil.
 A mutant is an exact text that occurs once in a file, and what stands there
 instead. It is built in a copy of the clone, on the objects of build/torture."""
 
@@ -130,7 +131,8 @@ def torture(build, environ, rounds, seed):
         [sys.executable, "-m", "tests.torture.torture"],
         capture_output=True, text=True, cwd=place.REPO, timeout=LIMIT_S,
         env={**os.environ, "FOLENI_BUILD": str(build), "SEED": str(seed),
-             "ROUNDS": str(rounds), "KEEP": "", "FORGET": "1", **environ})
+             "ROUNDS": str(rounds), "KEEP": "", "FORGET": "1", "ALONE": "1",
+             **environ})
     return done.returncode, done.stdout + done.stderr
 
 

@@ -119,6 +119,11 @@ class Rules:
                    for death in self.deaths
                    if death.killed or self.freezes_lose)
 
+    def _said_lost(self, ident, attempt):
+        """Whether the attempt's worker has said that no answer came."""
+        return any(row["code"] == "lost_answer" and row["attempt"] == attempt
+                   for row in self.witness.causes.get(ident, ()))
+
     def evidence_ignored(self, found):
         """`unresolved` only where nobody told us anything: no callback was
         accepted, and the answer with the id never came (which its worker
@@ -137,7 +142,7 @@ class Rules:
             last = pushes[-1]
             told = last.answer == "ok" and not row["checkout_id"] \
                 if last.accepted else last.proven_over("")
-            if told and row["code"] != "lost_answer" and \
+            if told and not self._said_lost(ident, last.attempt) and \
                     not self._answer_may_be_lost(last):
                 yield (f"{ident}: unresolved, though the provider answered "
                        f"({last.answer}) and the worker lived")

@@ -18,7 +18,7 @@ from tests.harness import oracle, place
 from tests.harness.cluster import Cluster
 from tests.harness.postgres import Postgres
 from tests.harness.standby import Pair
-from tests.torture import disks, faults, report
+from tests.torture import clients, disks, faults, report
 from tests.torture.clients import Crowd
 from tests.torture.docket import Docket
 from tests.torture.field import APIS, WORKERS, Field
@@ -145,7 +145,8 @@ class Torture:
             self._settle(dice, self.docket.until(n - OVERDUE))
         with self.tally.spends("judge"):
             self._judge(n, n - RIPE, n - OVERDUE)
-        self.person.sit_down(self.witness)
+        if clients.Aim.told:
+            self.person.sit_down(self.witness)
 
     def _strike(self, dice):
         self.nemesis.plan(dice, LOAD_S)
@@ -329,6 +330,7 @@ class Options:
         faults.Aim.statements = words("STATEMENTS")
         if environ.get("COMMITTED"):
             faults.Aim.committed = environ["COMMITTED"] == "1"
+        clients.Aim.told = 0 if environ.get("ALONE") else 0.8
         if environ.get("LOST"):
             faults.PROFILE["callback"]["lost"] = float(environ["LOST"])
 

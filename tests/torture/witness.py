@@ -156,8 +156,8 @@ class Witness:
         timeline = defaultdict(list)
         self.causes, by_person = defaultdict(list), set()
         for row in self.field.query(
-                "SELECT payment::text, version, state, cause, attempt, worker,"
-                " extract(epoch FROM at)::float8 AS at FROM timeline "
+                "SELECT payment::text, version, state, cause, code, attempt,"
+                " worker, extract(epoch FROM at)::float8 AS at FROM timeline "
                 "WHERE payment = ANY(%s::uuid[]) ORDER BY payment, version",
                 list(idents)):
             timeline[row["payment"]].append(row["version"])
