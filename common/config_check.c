@@ -294,6 +294,8 @@ static const struct order {
      "connecting is a part of the call"},
     {"topics.min_insync", "topics.replication", true,
      "there are no more replicas than that"},
+    {"topics.requests_retention_h", "database.retention_h", false,
+     "a record that Kafka still has must find its payment's row"},
 };
 
 static void check_order(struct config_loader *l, const struct order *order)
@@ -346,8 +348,9 @@ static void check_mac_keys(struct config_loader *l)
         SAY(l, o, r, "is callbacks.mac_key_id too: each key has its own");
 }
 
-/* Rule S4, no deadline outlives its record in Kafka, holds by the ranges of the
-   two rows already; a unit test keeps them so. */
+/* Rule S4: that no deadline outlives its record in Kafka holds by the ranges of
+   the two rows already; a unit test keeps them so. That no record outlives its
+   payment's row is an order above. */
 static void check_sums(struct config_loader *l)
 {
     const struct config *cfg = &l->full->cfg;

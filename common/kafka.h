@@ -259,6 +259,25 @@ struct kafka_topic_plan {
 void kafka_topic_plans(const struct config *cfg,
                        struct kafka_topic_plan plans[TOPICS_N]);
 
+/** What a broker has. */
+struct kafka_topic_facts {
+    bool exists; /* else nothing below counts */
+    int partitions, replication, min_insync;
+    int64_t retention_ms, retention_bytes; /* -1 = no limit */
+    bool append_time, compacted, unclean;  /* unclean leaders may be elected */
+};
+
+/**
+ * Reads what the broker has of each of @p plans.
+ *
+ * @return ERR_UNAVAILABLE, ERR_TIMEOUT: is it there? ERR_DENIED: it does not
+ *         tell this client.
+ */
+MUST_CHECK enum err_code
+kafka_topics_read(const struct config *cfg,
+                  const struct kafka_topic_plan plans[TOPICS_N],
+                  struct kafka_topic_facts ret[TOPICS_N], struct err *err);
+
 /** Creates one topic; ERR_CONFLICT when it exists already. */
 MUST_CHECK enum err_code kafka_topic_create(const struct config *cfg,
                                             const struct kafka_topic_plan *plan,

@@ -116,6 +116,8 @@ enum err_code recover_run(const struct cli *cli, const struct config *cfg,
                           struct err *err);
 enum err_code topics_create_run(const struct cli *cli, const struct config *cfg,
                                 struct err *err);
+enum err_code topics_diff_run(const struct cli *cli, const struct config *cfg,
+                              struct err *err);
 enum err_code topics_list_run(const struct cli *cli, const struct config *cfg,
                               struct err *err);
 enum err_code alarms_list_run(const struct cli *cli, const struct config *cfg,

@@ -107,15 +107,29 @@ const struct command commands[] = {
     {
         .name = "topics create",
         .summary = "creates the Kafka topics that are missing",
-        .help = "Creates each topic with the partitions, replicas and "
-                "retention of the settings\nbelow `topics`. What exists is "
-                "left as it is. The embedded broker (foleni-broker)\nmakes its "
-                "topics itself and needs no such call.",
+        .help =
+            "Creates each topic with the partitions, replicas and "
+            "retention of the settings\nbelow `topics`. What exists is "
+            "left as it is; what breaks a promise in it is said,\nand fails. "
+            "The embedded broker (foleni-broker) makes its topics itself and "
+            "needs no\nsuch call.",
         .examples = "  foleni topics create -c config.cfg\n"
                     "  foleni topics create -c config.cfg --set "
                     "topics.replication=1 \\\n"
                     "      --set topics.min_insync=1\n",
         .run = topics_create_run,
+    },
+    {
+        .name = "topics diff",
+        .summary = "what the broker has otherwise than planned",
+        .help =
+            "Compares the broker's topics with the plan. What breaks a "
+            "promise is called UNSAFE:\nrequest and callback topics keep "
+            "their records by time alone, under LogAppendTime,\nlonger than "
+            "any deadline and less long than payments keep their rows\n"
+            "(database.retention_h). Exit code 65 when anything differs.",
+        .examples = "  foleni topics diff -c config.cfg\n",
+        .run = topics_diff_run,
     },
     {
         .name = "topics list",

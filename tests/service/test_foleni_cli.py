@@ -7,6 +7,7 @@ import subprocess
 import threading
 
 import pytest
+from confluent_kafka.admin import AdminClient, ConfigResource
 
 from tests.harness.place import REPO, build_directory, wait_for
 
@@ -14,7 +15,7 @@ MIGRATIONS = REPO / "schemas/sql"
 TABLES = {"payments", "timeline", "workers", "intake", "stray_callbacks",
           "migrations", "operator_actions", "anchors", "notices", "alarms",
           "pulls", "pull_passes"}
-USAGE, NOT_FOUND, AWAY, IO, AGAIN, CONFIG = 64, 66, 69, 74, 75, 78
+USAGE, ODD, NOT_FOUND, AWAY, IO, AGAIN, CONFIG = 64, 65, 66, 69, 74, 75, 78
 
 pytestmark = pytest.mark.sanitized
 
@@ -94,7 +95,7 @@ def shipped():
 def test_help_names_every_command():
     said = fine("--help")
     for name in ("config show", "config defaults", "migrate", "topics create",
-                 "topics list", "resolve", "alarms list", "alarms seen",
+                 "topics list", "topics diff", "resolve", "alarms list", "alarms seen",
                  "notices list"):
         assert name in said
         assert f"Usage: foleni {name}" in fine(*name.split(), "--help")
@@ -341,6 +342,54 @@ def test_topics_create_makes_what_is_missing(kafka):
     assert all(line.split() [1:] == ["created"] for line in said)
     said = json.loads(fine("topics", "create", "--json", *sets))["topics"]
     assert {t["outcome"] for t in said} == {"exists"}
+
+
+def alter(kafka, topic, settings):
+    """All settings of its own that a topic has from now on."""
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    resource = ConfigResource("topic", topic, set_config=settings)
+    for done in admin.alter_configs([resource]).values():
+        done.result(60)
+
+
+def test_topics_that_break_a_promise_are_named(kafka):
+    """The longest deadline < retention of requests < retention of rows."""
+    sets = ("--set", f"kafka.brokers={kafka.bootstrap}",
+            "--set", "kafka.prefix=cli2.", "--set", "topics.replication=1",
+            "--set", "topics.min_insync=1", "--set", "topics.partitions=1")
+    requests = "cli2.payments.requests.low"
+    sound = {"retention.ms": "604800000", "retention.bytes": "-1",
+             "message.timestamp.type": "LogAppendTime"}
+
+    def differences():
+        done = foleni("topics", "diff", "--json", *sets)
+        found = json.loads(done.stdout)["differences"]
+        assert done.returncode == (ODD if found else 0), done.stderr
+        return {(d["topic"], d["setting"], d["has"], d.get("breaks", "")[:22])
+                for d in found}
+
+    fine("topics", "create", *sets)
+    assert differences() == set()
+    alter(kafka, requests, {**sound, "retention.ms": "-1"})
+    assert differences() == {
+        (requests, "retention.ms", "-1", "records outlive their ")}
+    done = foleni("topics", "create", *sets)
+    assert done.returncode == 75 and done.stdout.count("unsafe") == 1
+    assert "retention.ms -1 instead of 604800000" in done.stdout
+    alter(kafka, requests, {**sound, "retention.ms": "86400000"})
+    assert differences() == {
+        (requests, "retention.ms", "86400000", "records go before thei")}
+    alter(kafka, requests, {**sound, "retention.ms": "90000000"})
+    alter(kafka, "cli2.payments.callbacks", {"retention.bytes": "1000000",
+                                             "cleanup.policy": "compact"})
+    assert differences() == {
+        (requests, "retention.ms", "90000000", ""),
+        ("cli2.payments.callbacks", "retention.bytes", "1000000",
+         "records are deleted fo"),
+        ("cli2.payments.callbacks", "message.timestamp.type", "CreateTime",
+         "deadlines follow a tim"),
+        ("cli2.payments.callbacks", "cleanup.policy", "compact",
+         "a record of the same k")}
 
 
 def test_topics_create_says_what_the_broker_refuses(kafka):

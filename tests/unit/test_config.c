@@ -818,6 +818,14 @@ static const struct {
      "must be above gate.connect_timeout_ms + gate.total_timeout_ms (70000)"},
     {{"worker.drain_timeout_ms=70001"}, NULL},
     {{"payments.ttl_ms=86400000"}, NULL},
+    {{"database.retention_h=168"},
+     "--set database.retention_h=168: database.retention_h: "
+     "topics.requests_retention_h (168) must be below"},
+    {{"topics.requests_retention_h=8760", "database.retention_h=8760"},
+     "--set topics.requests_retention_h=8760: topics.requests_retention_h: "
+     "topics.requests_retention_h (8760) must be below database.retention_h "
+     "(8760): a record that Kafka still has must find its payment's row"},
+    {{"topics.requests_retention_h=167", "database.retention_h=168"}, NULL},
     {{"api.tls_cert=/x"}, "--set api.tls_cert=/x: api.tls_cert: goes with"},
     {{"api.tls_cert=/x", "api.tls_key=/y"}, NULL},
     {{"sim.tls_listen=a:1"}, "--set sim.tls_listen=a:1: sim.tls_listen: needs"},
