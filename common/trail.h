@@ -62,4 +62,9 @@ _Static_assert(sizeof(TRAIL_SEED("p")) > sizeof("record_send(ROW(p.client))"),
     ".subject, " a ".who, " a ".role, " a ".why, " a ".before::text, " a \
     ".after::text, " a ".prev_hash)))"
 
+/** The hash of what a purge left, as purge_payments() writes it. */
+#define TRAIL_PURGE_HASH(p)                                           \
+    "sha256(record_send(ROW(" p ".number, " p ".at, " p ".anchor, " p \
+    ".removed_n, " p ".timeline_n, " p ".timeline_hash, " p ".prev_hash)))"
+
 #endif

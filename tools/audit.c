@@ -127,6 +127,36 @@ static const char SQL_ACTIONS[] =
     "SELECT count(*), min(id) FILTER (WHERE what IS NOT NULL), "
     "(array_agg(what ORDER BY id) FILTER (WHERE what IS NOT NULL))[1] FROM k";
 
+/* --- purges --- */
+
+/* The action of a purge names its last row. What it names is text here: an
+   action of that name may say anything. */
+static const char SQL_PURGES[] =
+    "WITH j AS (SELECT p.*, lag(number, 1, 0::bigint) OVER w AS prior, "
+    "lag(hash, 1, '') OVER w AS was, lead(number) OVER w IS NULL AS last "
+    "FROM purges p WINDOW w AS (ORDER BY number)), "
+    "n AS (SELECT id, at, coalesce(after->>'purge', 'none') AS purge, "
+    "after->>'hash' AS hash FROM operator_actions WHERE action = 'purge'), "
+    "k AS (SELECT coalesce(j.number::text, n.purge) AS number, "
+    "CASE WHEN j.number IS NULL "
+    "THEN format('it is missing, action %s names it', n.id) "
+    "WHEN j.number <> j.prior + 1 "
+    "THEN format('purge %s is missing before it', j.number - 1) "
+    "WHEN j.prev_hash <> j.was THEN 'the hash of the purge before is another' "
+    "WHEN j.hash <> " TRAIL_PURGE_HASH(
+        "j") " THEN 'it is not what was written' "
+             "WHEN n.id IS NULL AND j.last THEN 'no action of an operator "
+             "names it' "
+             "WHEN n.hash IS DISTINCT FROM encode(j.hash, 'hex') "
+             "AND n.id IS NOT NULL "
+             "THEN format('action %s names another hash', n.id) "
+             "END AS what FROM j FULL JOIN n ON n.purge = j.number::text "
+             "WHERE coalesce(j.at, n.at) >= $1::timestamptz "
+             "AND coalesce(j.at, n.at) < $2::timestamptz) "
+             "SELECT count(*), min(number) FILTER (WHERE what IS NOT NULL), "
+             "(array_agg(what ORDER BY number) FILTER "
+             "(WHERE what IS NOT NULL))[1] FROM k";
+
 /* --- anchors --- */
 
 #define ANCHOR_HASH                                                   \
@@ -136,27 +166,34 @@ static const char SQL_ACTIONS[] =
 #define TIMELINE TRAIL_TIMELINE("a.from_tx", "a.to_tx")
 #define ACTIONS TRAIL_ACTIONS("a.from_tx", "a.to_tx")
 
-#define BROKEN_ANCHOR                                                 \
-    "WHEN a.number <> a.prior + 1 "                                   \
-    "THEN format('anchor %s is missing before it', a.number - 1) "    \
-    "WHEN a.from_tx <> a.ended OR a.hash <> " ANCHOR_HASH             \
-    " THEN 'the anchor is not what was written' "                     \
-    "WHEN t.n <> a.timeline_n THEN format('it covers %s rows of the " \
-    "timeline, %s are there', a.timeline_n, t.n) "                    \
-    "WHEN t.hash <> a.timeline_hash "                                 \
-    "THEN 'rows of the timeline that it covers were exchanged' "      \
-    "WHEN o.n <> a.actions_n THEN format('it covers %s actions of "   \
-    "operators, %s are there', a.actions_n, o.n) "                    \
-    "WHEN o.hash <> a.actions_hash "                                  \
+#define BROKEN_ANCHOR                                               \
+    "WHEN a.number <> a.prior + 1 "                                 \
+    "THEN format('anchor %s is missing before it', a.number - 1) "  \
+    "WHEN a.from_tx <> a.ended OR a.hash <> " ANCHOR_HASH           \
+    " THEN 'the anchor is not what was written' "                   \
+    "WHEN t.n <> a.left_n THEN format('it covers %s rows of the "   \
+    "timeline, %s are there', a.left_n, t.n) "                      \
+    "WHEN t.hash <> a.left_hash "                                   \
+    "THEN 'rows of the timeline that it covers were exchanged' "    \
+    "WHEN o.n <> a.actions_n THEN format('it covers %s actions of " \
+    "operators, %s are there', a.actions_n, o.n) "                  \
+    "WHEN o.hash <> a.actions_hash "                                \
     "THEN 'actions of operators that it covers were exchanged' "
+
+/* What the last purge has left of an anchor's rows. */
+#define LEFT                                                                 \
+    "LEFT JOIN LATERAL (SELECT p.timeline_n, p.timeline_hash FROM purges p " \
+    "WHERE p.anchor = a.number ORDER BY p.number DESC LIMIT 1) AS u ON true "
 
 /* $1 the last one of the piece before, $2 and $3 the times. */
 static const char SQL_ANCHORS[] =
     "WITH a AS (SELECT a.*, lag(number, 1, 0::bigint) OVER w AS prior, "
-    "lag(hash, 1, '') OVER w AS was, lag(to_tx, 1, 1::bigint) OVER w AS ended "
+    "lag(hash, 1, '') OVER w AS was, lag(to_tx, 1, 1::bigint) OVER w AS ended, "
+    "coalesce(u.timeline_n, a.timeline_n) AS left_n, "
+    "coalesce(u.timeline_hash, a.timeline_hash) AS left_hash "
     "FROM (SELECT * FROM anchors WHERE number >= $1::bigint ORDER BY number "
-    "LIMIT " ANCHORS_MAX " + 1) AS a WINDOW w AS (ORDER BY number)), "
-    "j AS (SELECT a.number, a.at, a.timeline_n + a.actions_n AS rows, "
+    "LIMIT " ANCHORS_MAX " + 1) AS a " LEFT "WINDOW w AS (ORDER BY number)), "
+    "j AS (SELECT a.number, a.at, a.left_n + a.actions_n AS rows, "
     "CASE " BROKEN_ANCHOR "END AS what FROM a "
     "CROSS JOIN LATERAL " TIMELINE " AS t "
     "CROSS JOIN LATERAL " ACTIONS " AS o WHERE a.number > $1::bigint "
@@ -188,6 +225,7 @@ const char *audit_part_name(enum audit_part part)
     static const char *const names[] = {
         [AUDIT_PAYMENTS] = "payments",
         [AUDIT_ACTIONS] = "actions",
+        [AUDIT_PURGES] = "purges",
         [AUDIT_ANCHORS] = "anchors",
     };
 
@@ -284,6 +322,24 @@ static enum err_code check_actions(struct audit *a, struct err *err)
     return ERR_NONE;
 }
 
+static enum err_code check_purges(struct audit *a, struct err *err)
+{
+    CLEANUP(pg_text_rows_free)
+    struct pg_text_rows *rows = NULL;
+    const char *const params[] = {a->from, a->to};
+
+    if (pg_session_exec(a->s, SQL_PURGES, params, ARRAY_LEN(params), &rows,
+                        err))
+        return err->code;
+    a->result->n = number(rows, 0);
+    if (!pg_text_value(rows, 0, 1))
+        return ERR_NONE;
+    (void)snprintf(a->result->where, sizeof(a->result->where), "purge %s",
+                   pg_text_value(rows, 0, 1));
+    found(a, pg_text_value(rows, 0, 2));
+    return ERR_NONE;
+}
+
 /* Moves @p last on to the end of the piece, 0 = that was the last piece. */
 static enum err_code anchors_piece(struct audit *a, int64_t *last,
                                    struct err *err)
@@ -350,6 +406,7 @@ enum err_code audit_verify(struct pg_session *s, const struct audit_spec *spec,
     static enum err_code (*const checks[])(struct audit *, struct err *) = {
         [AUDIT_PAYMENTS] = check_payments,
         [AUDIT_ACTIONS] = check_actions,
+        [AUDIT_PURGES] = check_purges,
         [AUDIT_ANCHORS] = check_anchors,
     };
     struct audit a = {.s = s,

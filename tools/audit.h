@@ -1,9 +1,9 @@
 /*
  * Verification of the audit trail: the chain of each payment, that of the
- * operators' actions, and the anchors over both. Every hash is computed again,
- * by Postgres with the statement here, in pieces of bounded size; nothing is
- * written and no lock is held from one piece to the next, so it may run beside
- * the workers.
+ * operators' actions, what was purged, and the anchors over all of it. Every
+ * hash is computed again, by Postgres with the statement here, in pieces of
+ * bounded size; nothing is written and no lock is held from one piece to the
+ * next, so it may run beside the workers.
  *
  * Each part ends at its first break: what follows it in a chain proves nothing.
  */
@@ -23,6 +23,7 @@
 enum audit_part {
     AUDIT_PAYMENTS, /* chains of payments, and the payments themselves */
     AUDIT_ACTIONS,  /* what operators did                              */
+    AUDIT_PURGES,   /* what they removed, as said in both others       */
     AUDIT_ANCHORS,  /* both against the anchors                        */
     AUDIT_PARTS_N
 };
@@ -36,7 +37,7 @@ struct audit_spec {
 };
 
 struct audit_result {
-    int64_t n;      /* payments, actions, anchors that were looked at    */
+    int64_t n;      /* payments, actions ... that were looked at         */
     int64_t rows;   /* of the timeline; ANCHORS: rows that they cover    */
     int64_t before; /* PAYMENTS: rows from before there was a trail      */
     int64_t after;  /* ANCHORS: rows that no anchor covers yet           */
@@ -46,7 +47,7 @@ struct audit_result {
     char what[AUDIT_TEXT_MAX];  /* what differs                           */
 };
 
-/** "payments", "actions", "anchors" */
+/** "payments", "actions", "purges", "anchors" */
 const char *audit_part_name(enum audit_part part);
 
 /**

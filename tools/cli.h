@@ -112,6 +112,8 @@ enum err_code migrate_run(const struct cli *cli, const struct config *cfg,
                           struct err *err);
 enum err_code pull_register_run(const struct cli *cli, const struct config *cfg,
                                 struct err *err);
+enum err_code purge_run(const struct cli *cli, const struct config *cfg,
+                        struct err *err);
 enum err_code recover_run(const struct cli *cli, const struct config *cfg,
                           struct err *err);
 enum err_code topics_create_run(const struct cli *cli, const struct config *cfg,

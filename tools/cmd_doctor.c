@@ -41,7 +41,7 @@ static void put_part(struct json_out *j, enum audit_part part,
 {
     json_open(j, audit_part_name(part), '{');
     json_put_int(j, "n", r->n);
-    if (part != AUDIT_ACTIONS)
+    if (part != AUDIT_ACTIONS && part != AUDIT_PURGES)
         json_put_int(j, "rows", r->rows);
     if (part == AUDIT_PAYMENTS)
         json_put_int(j, "rows_before_the_trail", r->before);
@@ -77,7 +77,7 @@ static void show_json(const struct audit_result *parts, bool ok, int64_t ms)
 static void show_part(enum audit_part part, const struct audit_result *r)
 {
     printf("%-9s %10" PRId64, audit_part_name(part), r->n);
-    if (part != AUDIT_ACTIONS)
+    if (part != AUDIT_ACTIONS && part != AUDIT_PURGES)
         printf(", %" PRId64 " rows", r->rows);
     if (r->before)
         printf(", %" PRId64 " of them from before the trail", r->before);

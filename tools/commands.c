@@ -87,6 +87,26 @@ const struct command commands[] = {
         .run = pull_register_run,
     },
     {
+        .name = "purge",
+        .summary = "removes payments that are over for long, audited",
+        .help =
+            "Removes payments, with their trail, that are over and have not "
+            "changed for longer\nthan database.retention_h. What is open or "
+            "unresolved, has an event that was not\ntold, an alarm that "
+            "nobody has seen to or a trail that is not anchored stays. "
+            "What\nthe anchors still cover is written beside them, so "
+            "`doctor audit` goes on to verify\nthem. Refused while Kafka "
+            "keeps requests as long as that, and where the trail is\nbroken. "
+            "A key of a purged payment names a new payment. Needs the role "
+            "foleni_operator.",
+        .examples =
+            "  foleni purge -c config.cfg --dry-run\n"
+            "  foleni purge -c config.cfg --yes --why \"monthly, as the "
+            "records policy has it\"\n",
+        .options = CLI_OPERATOR | CLI_DRY_RUN,
+        .run = purge_run,
+    },
+    {
         .name = "recover",
         .summary = "after Postgres or Kafka forgot: goes on safely",
         .help = "Compares what Kafka's groups have committed with what "

@@ -36,6 +36,9 @@ static const char SQL_GRANT[] =
     /* only by audit_operator(), which keeps the chain */
     "REVOKE INSERT, UPDATE, DELETE ON operator_actions FROM " WRITERS ";"
     "REVOKE INSERT, UPDATE, DELETE ON migrations FROM " WRITERS ";"
+    /* only by purge_payments(), which says what it took from the anchors */
+    "REVOKE INSERT, UPDATE, DELETE ON purges FROM " WRITERS ";"
+    "GRANT EXECUTE ON FUNCTION purge_payments TO foleni_operator;"
     "GRANT EXECUTE ON FUNCTION audit_operator TO " WRITERS;
 
 static enum err_code exec(struct pg_session *s, const char *sql,

@@ -14,7 +14,7 @@ from tests.harness.place import REPO, build_directory, wait_for
 MIGRATIONS = REPO / "schemas/sql"
 TABLES = {"payments", "timeline", "workers", "intake", "stray_callbacks",
           "migrations", "operator_actions", "anchors", "notices", "alarms",
-          "pulls", "pull_passes"}
+          "pulls", "pull_passes", "purges"}
 USAGE, ODD, NOT_FOUND, AWAY, IO, AGAIN, CONFIG = 64, 65, 66, 69, 74, 75, 78
 
 pytestmark = pytest.mark.sanitized
@@ -95,8 +95,8 @@ def shipped():
 def test_help_names_every_command():
     said = fine("--help")
     for name in ("config show", "config defaults", "migrate", "topics create",
-                 "topics list", "topics diff", "resolve", "alarms list", "alarms seen",
-                 "notices list"):
+                 "topics list", "topics diff", "resolve", "alarms list",
+                 "alarms seen", "notices list", "purge"):
         assert name in said
         assert f"Usage: foleni {name}" in fine(*name.split(), "--help")
         assert "Examples:" in fine("--help", *name.split())
