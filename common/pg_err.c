@@ -25,6 +25,7 @@ static const struct rule {
     {"26", ERR_UNAVAILABLE, true},     /* our prepared statements are gone  */
     {"40", ERR_CONFLICT, false},       /* deadlock, serialisation           */
     {"53", ERR_UNAVAILABLE, false},    /* disk full, out of memory          */
+    {"55000", ERR_UNAVAILABLE, false}, /* steady_now(): the clock stepped   */
     {"55P03", ERR_CONFLICT, false},    /* lock_timeout                      */
     {"57014", ERR_UNAVAILABLE, false}, /* cancelled, or statement_timeout   */
     {"57P", ERR_UNSURE, true},         /* shutdown, crash, starting up      */

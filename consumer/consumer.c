@@ -428,6 +428,7 @@ static enum err_code open_rooms(struct consumer *c, struct err *err)
     struct intake_spec intake = {on_assign, on_forgotten, c};
 
     c->store = store_new(loop, c->cfg, on_store, c);
+    store_expect(c->store, clock_expected, c);
     c->pulse = pulse_new(loop, c->cfg, &pulse);
     c->anchor = anchor_new(loop, c->cfg);
     lines_init(c, &gate.lines);

@@ -1,7 +1,8 @@
 /*
  * The driver's side of the watch over the database's clock (rule S5): beats
  * feed it, the log's append times too; a doubt is an alarm, and a person's
- * `foleni clock accept` ends it.
+ * `foleni clock accept` ends it. What was written under the other time is then
+ * pulled near.
  */
 #include "common/clock.h"
 #include "common/log.h"
@@ -22,8 +23,9 @@ static void say_doubt(struct consumer *c, const char *why)
               KV_INT("off_ms", c->clock.step_us / US_PER_MS));
 }
 
-static void say_believed(const char *why)
+static void say_believed(struct consumer *c, const char *why)
 {
+    c->far = true;
     metric_set(M_CLOCK_DOUBTED, 0);
     log_warn("worker", "clock_believed", KV("why", why));
 }
@@ -37,7 +39,7 @@ void clock_answered(void *arg, int64_t sent_us, int64_t db_at)
     if (c->clock.doubted)
         say_doubt(c, "the database's clock stepped");
     else
-        say_believed("it is back where it went on from");
+        say_believed(c, "it is back where it went on from");
 }
 
 int64_t clock_believed(void *arg)
@@ -47,9 +49,16 @@ int64_t clock_believed(void *arg)
     return c->clock.doubted ? 0 : clockwatch_db_at(&c->clock, clock_now_us());
 }
 
+int64_t clock_expected(void *arg)
+{
+    const struct consumer *c = arg;
+
+    return clockwatch_db_at(&c->clock, clock_now_us());
+}
+
 static bool of_the_future(struct consumer *c, const struct kafka_record *record)
 {
-    return record->append_time &&
+    return record->append_time && c->clock.believed &&
            clockwatch_appended(&c->clock, record->timestamp_at,
                                consumer_db_now(c));
 }
@@ -76,15 +85,34 @@ static void word_came(void *arg, int64_t id)
         return;
     if (c->accepted >= 0 && id > c->accepted) {
         clockwatch_accept(&c->clock);
-        say_believed("a person accepted it");
+        say_believed(c, "a person accepted it");
     }
     c->accepted = id;
+}
+
+static void pulled_near(void *arg, const struct err *err)
+{
+    struct consumer *c = arg;
+
+    c->far |= err != NULL;
+    if (err)
+        log_warn("worker", "rows_left_far", KV_ERR(err));
+}
+
+static void pull_near(struct consumer *c)
+{
+    if (!c->far || c->clock.doubted || !c->clock.believed ||
+        !store_up(c->store, NULL, 0))
+        return;
+    c->far = false;
+    store_pull_near(c->store, pulled_near, c);
 }
 
 void clock_tick(struct consumer *c)
 {
     int64_t now = clock_now_us();
 
+    pull_near(c);
     if (!c->clock.doubted || c->asking || now < c->asked_us + ASK_EVERY_US ||
         !store_up(c->store, NULL, 0))
         return;

@@ -103,6 +103,7 @@ struct consumer {
     int64_t accepted; /* last word about the clock, -1 = not asked yet */
     int64_t asked_us; /* when it was last asked for                    */
     bool asking;
+    bool far; /* a doubt has ended: rows may be due too late */
 
     /* claim */
     struct intake_batch *batch;
@@ -184,7 +185,8 @@ void tasks_look_again(struct consumer *c);
 /** Starts looks and rounds; true when it should be asked again at once. */
 bool tasks_run(struct consumer *c);
 
-/** The database's clock, as near as the last answer tells. */
+/** The database's clock, as it was last believed; before that, as near as the
+ *  last answer tells. */
 int64_t consumer_db_now(const struct consumer *c);
 void consumer_set_db_now(struct consumer *c, int64_t db_now_at);
 
@@ -251,6 +253,8 @@ void pulls_init(struct consumer *c);
 void clock_answered(void *arg, int64_t sent_us, int64_t db_at);
 /** The time that pulse may judge by; 0 = in doubt. */
 int64_t clock_believed(void *arg);
+/** What the clock should say now; 0 = not known. */
+int64_t clock_expected(void *arg);
 /** In doubt: looks whether a person has accepted the time. */
 void clock_tick(struct consumer *c);
 /** Whether what was read is of the future: it must not be claimed. */

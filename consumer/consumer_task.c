@@ -21,7 +21,11 @@
 
 int64_t consumer_db_now(const struct consumer *c)
 {
-    return clock_now_us() + c->db_offset_us;
+    int64_t now_us = clock_now_us();
+
+    if (c->clock.believed) /* also in doubt: nothing is decided by a step */
+        return clockwatch_db_at(&c->clock, now_us);
+    return now_us + c->db_offset_us;
 }
 
 /* An answer that was long on its way, or met a process that was frozen, says

@@ -43,6 +43,21 @@ void flow_policy_from(const struct config *cfg, struct flow_policy *ret)
     };
 }
 
+int64_t flow_wait_max(const struct flow_policy *p)
+{
+    const int64_t waits[] = {
+        p->backoff_max_us,     p->busy_phone_max_us,  p->phone_hold_us,
+        p->query_max_us,       p->query_agree_age_us, p->prompt_timeout_us,
+        p->push_timeout_us,    p->same_amount_gap_us, p->announce_again_us,
+        p->query_agree_gap_us, PHONE_LOOK_MAX_US,
+    };
+    int64_t most = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(waits); i++)
+        most = MAX(most, waits[i]);
+    return most;
+}
+
 /* CLAIM, RECOVERED: they make the row; nothing is there to be stepped. */
 static void on_new_row(struct step *s)
 {

@@ -44,6 +44,10 @@ struct flow_policy {
 
 void flow_policy_from(const struct config *cfg, struct flow_policy *ret);
 
+/** The longest that a row is left alone by itself, but for the window of one
+ *  that is unknown. */
+int64_t flow_wait_max(const struct flow_policy *policy);
+
 /** What a person may decide about an unknown or unresolved payment. */
 enum resolution {
     RESOLVE_PAID,     /* with the receipt                                */

@@ -74,6 +74,12 @@ void store_set_owner(struct store *store, int64_t incarnation)
     store->owner = incarnation;
 }
 
+void store_expect(struct store *store, int64_t (*now_at)(void *arg), void *arg)
+{
+    store->expected = now_at;
+    store->expected_arg = arg;
+}
+
 void store_set_mac_key(struct store *store, int mac_key)
 {
     store->policy.mac_key = mac_key;
@@ -115,6 +121,15 @@ bool store_find(const struct pg_result *r, const struct uuid *id, size_t *at)
 void store_send_now(struct store *store)
 {
     pg_send(store->pg, STORE_NOW, NULL);
+}
+
+void store_send_steady(struct store *store)
+{
+    int64_t at = store->expected ? store->expected(store->expected_arg) : 0;
+    struct pg_params *p = pg_params(store->pg);
+
+    pg_time(p, at);
+    pg_send(store->pg, STORE_STEADY, p);
 }
 
 void store_send_lazy(struct store *store)
@@ -434,4 +449,36 @@ void store_clock_word(struct store *store, void (*done)(void *arg, int64_t id),
     op->arg = arg;
     pg_send(store->pg, STORE_CLOCK_WORD, NULL);
     pg_sync(store->pg, word_read, op);
+}
+
+struct near {
+    struct store_op op;
+    store_done_fn done;
+    void *arg;
+};
+
+static void pulled_near(void *arg, struct pg_result *const *results, size_t n,
+                        const struct err *err)
+{
+    struct near *near = arg;
+
+    (void)results, (void)n;
+    near->done(near->arg, err);
+    store_op_free(&near->op);
+}
+
+void store_pull_near(struct store *store, store_done_fn done, void *arg)
+{
+    const struct flow_policy *policy = &store->policy;
+    struct near *near = store_op_new(store, sizeof(*near));
+    struct pg_params *p;
+
+    near->done = done;
+    near->arg = arg;
+    p = pg_params(store->pg);
+    pg_int8(p, flow_wait_max(policy));
+    pg_int8(p, policy->unresolved_after_us);
+    pg_send(store->pg, STORE_NEAR_ROWS, p);
+    pg_send(store->pg, STORE_NEAR_BEATS, NULL);
+    pg_sync(store->pg, pulled_near, near);
 }

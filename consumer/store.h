@@ -38,6 +38,10 @@ int64_t store_latency_us(const struct store *store);
 /** Units that have not ended yet. */
 size_t store_busy(const struct store *store);
 
+/** What is decided by the database's clock fails with ERR_UNAVAILABLE when that
+ *  is 5 s off @p now_at, which says what it should be; 0 = not known. */
+void store_expect(struct store *store, int64_t (*now_at)(void *arg), void *arg);
+
 /** From now on claims and retries are this incarnation's. */
 void store_set_owner(struct store *store, int64_t incarnation);
 
@@ -214,6 +218,10 @@ void store_moved(struct store *store, const struct kafka_position *positions,
 void store_stray(struct store *store, const struct uuid *payment, int attempt,
                  const char *why, const void *body, size_t len,
                  store_done_fn done, void *arg);
+
+/** After a clock that stepped back: rows that are due later than anybody asks
+ *  for are due now, and heartbeats of the future are of now. */
+void store_pull_near(struct store *store, store_done_fn done, void *arg);
 
 /** Number of the last `foleni clock accept`; -1 on error. */
 void store_clock_word(struct store *store, void (*done)(void *arg, int64_t id),

@@ -112,7 +112,7 @@ static void send_go(struct claim *c, struct store *store)
     struct pg_params *p;
 
     c->mac_key = go.mac_key;
-    store_send_now(store);
+    store_send_steady(store);
     p = pg_params(store->pg);
     put_requests(p, c->rows, c->n);
     put_positions(p, c);
@@ -130,7 +130,7 @@ static void send_rest(struct claim *c, struct store *store)
                    late = template(c, CLAIM_LATE);
     struct pg_params *p;
 
-    store_send_now(store);
+    store_send_steady(store);
     p = pg_params(store->pg);
     put_requests(p, c->rows, c->rest);
     pg_int8(p, wait.next_action_at);

@@ -49,7 +49,7 @@ void store_due(struct store *store, unsigned pools, size_t max, int64_t hold_us,
 
     due->done = done;
     due->arg = arg;
-    store_send_now(store);
+    store_send_steady(store);
     store_send_lazy(store); /* forgotten: due again, and fenced */
     p = pg_params(store->pg);
     pg_int8(p, (int64_t)max);

@@ -30,6 +30,9 @@ enum store_statement {
     STORE_KEY_USED,
     STORE_STRAYS,
     STORE_CLOCK_WORD,
+    STORE_STEADY,
+    STORE_NEAR_ROWS,
+    STORE_NEAR_BEATS,
     STORE_STATEMENTS_N
 };
 
@@ -39,7 +42,9 @@ struct store {
     struct pg *pg;
     const struct config *cfg;
     struct flow_policy policy;
-    int64_t owner;   /* this incarnation, 0 = not known yet */
+    int64_t owner;                  /* this incarnation, 0 = not known yet */
+    int64_t (*expected)(void *arg); /* what the database's clock should say */
+    void *expected_arg;
     struct list ops; /* that have not ended                 */
 };
 
@@ -71,6 +76,10 @@ bool store_find(const struct pg_result *r, const struct uuid *id, size_t *at);
 
 /** Adds `SELECT now()` to the open unit: its first statement, always. */
 void store_send_now(struct store *store);
+
+/** The same for what is decided by that clock: when it is not as expected the
+ *  unit fails with ERR_UNAVAILABLE, whole. */
+void store_send_steady(struct store *store);
 
 /** Spares the open unit the wait for the disk and the standby: for what is done
  *  again without harm after a crash. */

@@ -314,6 +314,24 @@ static const char clock_word_sql[] =
     "SELECT coalesce(max(id), 0) FROM operator_actions "
     "WHERE action = 'clock.accept'";
 
+/* Times that were written under a clock which has stepped back since. $1 the
+   longest wait that the flow asks for, $2 the window of an unknown one. Slack
+   of a minute: nobody's own clock is asked. */
+static const char near_rows_sql[] =
+    "WITH far AS (SELECT p.id FROM payments p WHERE p.next_action_at > now() "
+    "+ interval '1 min' + CASE WHEN p.state = 4 THEN greatest($1::int8, "
+    "$2::int8) ELSE $1::int8 END" US " FOR UPDATE SKIP LOCKED) "
+    "UPDATE payments p SET next_action_at = now(), "
+    "pushed_at = least(p.pushed_at, now()), "
+    "query_code_at = least(p.query_code_at, now()) "
+    "FROM far WHERE p.id = far.id";
+
+/* The living beat anew within a second, the dead show as such. */
+static const char near_beats_sql[] =
+    "UPDATE workers SET heartbeat_at = clock_timestamp() "
+    "WHERE settled_at IS NULL "
+    "AND heartbeat_at > clock_timestamp() + interval '10 s'";
+
 const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
     [STORE_NOW] = {"now", "SELECT now()"},
     [STORE_LAZY] = {"lazy", lazy_sql},
@@ -336,4 +354,7 @@ const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
     [STORE_KEY_USED] = {"key_used", PAYMENT_KEY_USED_SQL},
     [STORE_STRAYS] = {"strays", strays_sql},
     [STORE_CLOCK_WORD] = {"clock_word", clock_word_sql},
+    [STORE_STEADY] = {"steady", "SELECT steady_now($1::timestamptz)"},
+    [STORE_NEAR_ROWS] = {"near_rows", near_rows_sql},
+    [STORE_NEAR_BEATS] = {"near_beats", near_beats_sql},
 };

@@ -115,3 +115,16 @@ CREATE TABLE stray_callbacks (
     why      text        NOT NULL,
     body     bytea       NOT NULL
 );
+
+-- The time for what is decided by it. A caller that knows what the clock should
+-- say has it refused when it has stepped (rule S5), and all that was sent with
+-- it; null = does not know.
+CREATE FUNCTION steady_now(expected timestamptz) RETURNS timestamptz
+    LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF abs(extract(epoch FROM now() - expected)) > 5 THEN
+        RAISE EXCEPTION 'the clock says %, expected was %', now(), expected
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    RETURN now();
+END $$;

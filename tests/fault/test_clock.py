@@ -1,6 +1,7 @@
 """The database's clock steps by a day: nothing goes out or expires by it, and
 nobody looks dead, until it is back or a person accepts it."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.harness.place import wait_for
 from tests.harness.postgres import Postgres
 from tests.service.conftest import finish, make
 
+_numbers = itertools.count(1)
 DOUBTED = "foleni_clock_doubted"
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")),
                 None)
@@ -19,7 +21,7 @@ FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")),
 @pytest.fixture
 def stepping(run_directory, kafka):
     """(world, step): step("+86400") moves the clock of its Postgres."""
-    directory = run_directory / "pg-clock"
+    directory = run_directory / f"pg-clock-{next(_numbers)}"
     directory.mkdir()
     directory.chmod(0o755)
     offset = directory / "offset"
@@ -75,3 +77,20 @@ def test_step_of_a_day(stepping):
         world.foleni("clock", "accept", "--yes", "--why", "it was slow before")
         return not any(doubted(world))
     wait_for("a word of now counts", accepted, crowd.LIVENESS_S, 3)
+
+
+@pytest.mark.parametrize("seconds", ["-3600", "+86400"])
+def test_step_under_load(stepping, seconds):
+    """Claims that meet the step before anybody doubts expire nothing, and it
+    goes on once the clock is back: no answer of the other time is kept."""
+    world, step = stepping
+    load = crowd.Crowd(world, crowd.orders(world, 300))
+    crowd.wait_pushes(world, 60)
+    step(seconds)
+    wait_for("both doubt it", lambda: all(doubted(world)), crowd.LIVENESS_S)
+    step("+0")
+    load.join()
+    found = crowd.settle(world)
+    crowd.pushed_once(found)
+    assert found.count("succeeded") == 300, "nothing expired by the step"
+    assert not any(doubted(world))

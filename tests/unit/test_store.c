@@ -1248,6 +1248,68 @@ static void the_scan_takes_the_longest_due_first(void **state)
                      11 + 8);
 }
 
+/* --- a clock that is not as expected --- */
+
+static int64_t an_hour_off(void *arg)
+{
+    (void)arg;
+    return clock_wall_at() - HOUR_US;
+}
+
+static int64_t nearly_right(void *arg)
+{
+    (void)arg;
+    return clock_wall_at() - 2 * US_PER_S;
+}
+
+static void nothing_is_decided_by_a_clock_that_stepped(void **state)
+{
+    struct fixture *f = *state;
+    struct claim_row rows[] = {request(1, 1, 100), request(2, 1, 100)};
+    struct kafka_position at = {.topic = "t", .partition = 1, .offset = 7};
+
+    make_due(f);
+    store_expect(f->a, an_hour_off, NULL);
+    assert_int_equal(claim_at(f, f->a, rows, 2, &at, 1), ERR_UNAVAILABLE);
+    assert_int_equal(ask(f->other, "SELECT count(*) FROM intake"), 0);
+    store_due(f->a, 7, 100, MINUTE_US, on_rows, f);
+    turn_until_done(f, f->done + 1);
+    assert_int_equal(f->code, ERR_UNAVAILABLE);
+    store_expect(f->a, nearly_right, NULL);
+    assert_int_equal(claim_at(f, f->a, rows, 2, &at, 1), ERR_NONE);
+    assert_int_equal(ask(f->other, "SELECT next_offset FROM intake"), 7);
+    assert_true(due(f, 7, 100) > 0); /* its times were not moved */
+}
+
+/* What was written while the clock was a day ahead; windows of an hour, and a
+   longest wait of a minute and a half. */
+static void what_is_due_too_late_is_pulled_near(void **state)
+{
+    struct fixture *f = *state;
+    struct claim_row rows[] = {request(1, 1, 100), request(2, 2, 100),
+                               request(3, 3, 100)};
+
+    claim(f, f->a, rows, 3);
+    run(f->other, "UPDATE payments SET next_action_at = now() + CASE msisdn "
+                  "% 10 WHEN 1 THEN interval '1 day' ELSE interval '1 min' "
+                  "END, pushed_at = next_action_at");
+    run(f->other, "INSERT INTO workers (host, boot, pid, recorder, "
+                  "heartbeat_at) VALUES ('h', 'b', 1, '', now() + interval "
+                  "'1 day'), ('h', 'b', 2, '', now() - interval '1 day')");
+    store_pull_near(f->a, on_done, f);
+    turn_until_done(f, f->done + 1);
+    assert_int_equal(f->code, ERR_NONE);
+    assert_int_equal(due(f, 7, 100), 1);
+    assert_int_equal(f->rows[0].req.msisdn, PHONE + 1);
+    assert_true(f->rows[0].pushed_at <= f->now_at);
+    assert_int_equal(ask(f->other, "SELECT count(*) FROM workers "
+                                   "WHERE heartbeat_at > now()"),
+                     0);
+    assert_int_equal(ask(f->other, "SELECT count(*) FROM workers WHERE "
+                                   "heartbeat_at < now() - interval '1 h'"),
+                     1);
+}
+
 /* 1,000 prompted payments to 200 phones, due; one of each holds its phone. */
 static void fill(struct fixture *f)
 {
@@ -1529,6 +1591,8 @@ int main(void)
         TEST(a_phone_still_held_wakes_nobody),
         TEST(the_scan_leaves_other_pools_their_pushes),
         TEST(the_scan_takes_the_longest_due_first),
+        TEST(nothing_is_decided_by_a_clock_that_stepped),
+        TEST(what_is_due_too_late_is_pulled_near),
         TEST(two_scanners_share_nothing),
         TEST(what_is_told_is_not_owed),
         TEST(an_old_report_settles_nothing),
