@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient
 from tests.harness.broker import JAVA, KafkaBroker, _free_ports, jars
 from tests.harness.place import die_with_parent, remove, wait_for
 
+HERE = "127.0.0.1"
 # 16 random bytes in base64url, as Kafka wants to name a cluster.
 CLUSTER_ID = "Zm9sZW5pLXRlc3RzLTAwMQ"
 
@@ -27,17 +28,20 @@ class Node(KafkaBroker):
     def format(self):
         remove(self.directory)
         self.directory.mkdir(parents=True)
-        links = [link.ports[self.n] for link in self.cluster.links]
+        links = [(getattr(link, "address", HERE), link.ports[self.n])
+                 for link in self.cluster.links]
         names = [f"LINK{i}" for i in range(len(links))]
-        own = [("PLAINTEXT", self.ports[0]), *zip(names, self.ports[2:])]
-        shown = [("PLAINTEXT", self.ports[0]), *zip(names, links)]
+        own = [("PLAINTEXT", (HERE, self.ports[0])),
+               *zip(names, ((HERE, p) for p in self.ports[2:]))]
+        shown = [own[0], *zip(names, links)]
 
         def listeners(pairs):
-            return ",".join(f"{n}://127.0.0.1:{p}" for n, p in pairs)
+            return ",".join(f"{n}://{a}:{p}" for n, (a, p) in pairs)
         settings = {
             **self.settings,
             "node.id": self.n + 1,
-            "listeners": listeners([*own, ("CONTROLLER", self.ports[1])]),
+            "listeners": listeners(
+                [*own, ("CONTROLLER", (HERE, self.ports[1]))]),
             "advertised.listeners": listeners(shown),
             "inter.broker.listener.name": "PLAINTEXT",
             "listener.security.protocol.map": ",".join(
@@ -61,7 +65,8 @@ class Node(KafkaBroker):
 
 class Cluster:
     """`n` nodes. Each of `links` has a list `ports`, one per node, where it
-    listens, and connect(node, port), which tells it where that node is."""
+    listens (on its `address`, if it has one), and connect(node, port), which
+    tells it where that node is."""
 
     embedded = False
 

@@ -47,7 +47,7 @@ class Postgres:
         self.data = self.directory / "data"
         self.log = self.directory / "postgres.log"
         self.settings = {**SETTINGS, **(settings or {})}
-        self.environment = {**os.environ, **(environment or {})}
+        self.environment = environment or {}  # added to who starts it
         self.process = None
         self.identity = {}
         if os.getuid() == 0:
@@ -74,7 +74,7 @@ class Postgres:
                  "-k", self.directory, *arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self.directory, start_new_session=True,
-                env=self.environment,
+                env={**os.environ, **self.environment},
                 preexec_fn=die_with_parent, **self.identity)
         wait_for("Postgres answers", self._answers, 30)
         return self

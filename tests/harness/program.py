@@ -24,13 +24,14 @@ class Program:
         self.log = log
         self.sets = dict(sets or {})
         self.environ = environ
+        self.within = []  # what its command begins with, as `ip netns exec`
         self.process = None
         self.log_start = 0  # where the log of this life begins
 
     def command(self, *extra):
         sets = [a for k, v in self.sets.items() for a in ("--set", f"{k}={v}")]
-        return [build_directory() / self.name, "-c", self.config, *sets,
-                *extra]
+        return [*self.within, build_directory() / self.name,
+                "-c", self.config, *sets, *extra]
 
     def start(self):
         self.log.touch()
@@ -137,12 +138,13 @@ class Served(Program):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        self.address = "127.0.0.1"
         self.admin_port = 0
 
     def get(self, path, port=None, timeout_s=5):
         """(status, body) of one GET on the admin listener."""
         connection = http.client.HTTPConnection(
-            "127.0.0.1", port or self.admin_port, timeout=timeout_s)
+            self.address, port or self.admin_port, timeout=timeout_s)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()

@@ -84,11 +84,15 @@ class PostgresProxy:
         self._postgres = postgres
         self._plans = []
         self._lock = threading.Lock()
-        self._listener = socket.socket(socket.AF_UNIX)
-        (self.directory / SOCKET).unlink(missing_ok=True)
-        self._listener.bind(str(self.directory / SOCKET))
-        self._listener.listen(64)
+        self._listener = self._listen()
         self._thread(self._accept)
+
+    def _listen(self):
+        listener = socket.socket(socket.AF_UNIX)
+        (self.directory / SOCKET).unlink(missing_ok=True)
+        listener.bind(str(self.directory / SOCKET))
+        listener.listen(64)
+        return listener
 
     @staticmethod
     def _thread(target, *arguments):

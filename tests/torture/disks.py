@@ -44,7 +44,7 @@ class Disk:
 
 
 class Slow:
-    """Servers started within loaded() sync as slowly as they are told."""
+    """What is started within loaded() syncs as slowly as it is told."""
 
     def __init__(self, directory, library):
         directory.mkdir(parents=True, exist_ok=True)
@@ -56,14 +56,28 @@ class Slow:
     def tell(self, ms):
         self._told.write_text(f"{ms}\n")
 
-    @contextlib.contextmanager
-    def loaded(self):
-        os.environ["LD_PRELOAD"] = str(self._library)
-        os.environ["FOLENI_SLOW_DISK"] = str(self._told)
-        try:
-            yield
-        finally:
-            del os.environ["LD_PRELOAD"], os.environ["FOLENI_SLOW_DISK"]
+    def environment(self):
+        return {"LD_PRELOAD": str(self._library),
+                "FOLENI_SLOW_DISK": str(self._told)}
+
+
+@contextlib.contextmanager
+def loaded(*libraries):
+    """The environment() of those that there are, for what is started within."""
+    added = {}
+    for library in filter(None, libraries):
+        for name, value in library.environment().items():
+            added[name] = f"{added[name]} {value}" if name in added else value
+    was = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in was.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def mount(sizes):

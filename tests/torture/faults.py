@@ -459,10 +459,7 @@ class LoseHost(Fault):
         self.field.lose_host(self.n)
 
     def heal(self):
-        for link in (self.field.pg_links[self.n],
-                     self.field.kafka_links[self.n]):
-            link.weather.cut()
-            link.weather.calm()
+        self.field.replace_host(self.n)
 
 
 class PgPromote(Fault):
@@ -472,6 +469,99 @@ class PgPromote(Fault):
     def strike(self):
         if self.field.postgres.standby:
             self.field.promote()
+
+
+class PgForget(Fault):
+    """the primary is lost, its standby has not heard of the last commits"""
+    lasts = (0.3, 2.5)
+    weight = 3
+
+    def strike(self):
+        self.field.query("SELECT 1")  # it can be told
+        if self.field.postgres.standby:
+            self.field.postgres.cut()
+
+    def heal(self):
+        if self.field.postgres.standby:
+            self.field.promote()
+
+
+class PgRestore(Fault):
+    """Postgres is lost with its disk, its base backup is restored"""
+    lasts = (0.5, 2.5)
+    weight = 3
+    backup = None
+
+    def strike(self):
+        self.backup = self.field.back_up()
+
+    def heal(self):
+        if self.backup:
+            backup, self.backup = self.backup, None
+            self.field.restore(backup)
+
+
+class Clock(Fault):
+    """Of Postgres's clock, one at a time."""
+    lasts = (2, 6)
+    weight = 2
+    holds = False
+
+    def strike(self):
+        if self.field.clock.held:
+            raise RuntimeError("it is off already")
+        self.holds = self.field.clock.held = True
+        self.move(self.field.clock)
+
+    def heal(self):
+        if self.holds:
+            self.end(self.field.clock)
+            self.holds = self.field.clock.held = False
+
+    def end(self, clock):
+        clock.back()
+
+
+class ClockStep(Clock):
+    """Postgres's clock steps, and back where it was"""
+    steps = (60, 3600, 86400)
+
+    def move(self, clock):
+        seconds = self.dice.choice(self.steps)
+        self.what = f"{seconds:+} s"
+        clock.step(seconds)
+
+
+class ClockBack(ClockStep):
+    """Postgres's clock steps backwards, and where it was again"""
+    steps = (-20, -3600, -86400)
+
+
+class ClockAccepted(Clock):
+    """Postgres's clock steps, and a person says that it is right"""
+
+    def move(self, clock):
+        to = self.dice.uniform(-20, 120)
+        self.what = f"{to - clock.accepted:+.1f} s"
+        clock.step(to - clock.accepted)
+
+    def end(self, clock):
+        self.field.accept_clock()
+
+
+class ClockDrift(Clock):
+    """Postgres's clock goes a fifth too fast or too slow, and back"""
+    weight = 1
+
+    def move(self, clock):
+        self.began = time.monotonic()
+        self.rate = self.dice.choice((-0.2, 0.2))
+
+    def tick(self):
+        if self.holds:
+            clock = self.field.clock
+            clock.set(clock.accepted
+                      + self.rate * (time.monotonic() - self.began))
 
 
 class DiskFull(Fault):
@@ -527,6 +617,37 @@ class DiskFullField(DiskFull):
     disk = "field"
 
 
+class SpoolFull(DiskFullField):
+    """no room for the spool while Kafka is away"""
+    lasts = (1, 4)
+
+    def strike(self):
+        self.node = self.field.leader(self.dice)
+        self.node.kill9()
+        super().strike()
+
+    def heal(self):
+        super().heal()
+        if not self.node.running():
+            self.field.start_node(self.node)
+
+
+class SpoolSlow(Fault):
+    """the spool's disk is slow while Kafka is away"""
+    lasts = (1, 4)
+    weight = 2
+
+    def strike(self):
+        self.node = self.field.leader(self.dice)
+        self.node.kill9()
+        self.field.slow["field"].tell(self.dice.choice((50, 300, 2000)))
+
+    def heal(self):
+        self.field.slow["field"].tell(0)
+        if not self.node.running():
+            self.field.start_node(self.node)
+
+
 ALL = {
     "kill-worker": KillWorker, "kill-workers": KillAllWorkers,
     "stop-worker": StopWorker, "stop-kill-worker": StopWorkerThenKill,
@@ -547,10 +668,14 @@ ALL = {
 # What an environment adds.
 MORE = {
     "hosts": {"lose-host": LoseHost},
-    "standby": {"pg-promote": PgPromote},
+    "standby": {"pg-promote": PgPromote, "pg-forget": PgForget,
+                "pg-restore": PgRestore},
     "standby-sync": {"pg-promote": PgPromote},
+    "clocks": {"clock-step": ClockStep, "clock-back": ClockBack,
+               "clock-accepted": ClockAccepted, "clock-drift": ClockDrift},
     "disks": {"disk-full-pg": DiskFullPg, "disk-full-kafka": DiskFullKafka,
-              "disk-full-field": DiskFullField, "disk-slow": DiskSlow},
+              "disk-full-field": DiskFullField, "disk-slow": DiskSlow,
+              "spool-full": SpoolFull, "spool-slow": SpoolSlow},
 }
 
 

@@ -2,7 +2,7 @@
 with links of its own to Postgres and Kafka, whose processes die and come back
 without anybody waiting for them."""
 
-import contextlib
+import json
 import os
 import subprocess
 import time
@@ -11,9 +11,11 @@ from collections import namedtuple
 from tests.harness import settings as conf
 from tests.harness import wire
 from tests.harness.place import alive, build_directory, remove, wait_for
+from tests.harness.postgres import SUPERUSER
 from tests.harness.program import Program
 from tests.harness.world import Api, World
 from tests.torture.clients import TOLD, UNTOLD
+from tests.torture.disks import loaded
 from tests.torture.faults import PROFILE
 from tests.torture.links import primary, PostgresLink, TcpLink, Weather
 
@@ -67,10 +69,15 @@ class Field(World):
         self.kills = {}   # program -> when it was killed on purpose
         self.again = {}   # program -> when it is to be started again
         self.postgres_began = []  # starts of the server
+        self.forgets, self.recovered = 0, 0  # times, rows
+        self._recovers_at = 0
+        self.doubted, self._accepts_at = False, 0
+        self._upsets = (0, None)
         self.own_hosts = own_hosts
         self.crowd = None
         self.disk_full = False  # a program may say so and end
-        self.disks, self.slow = {}, {}
+        self.disks, self.slow, self.clock = {}, {}, None
+        self.nets, self.ways = [], []  # hosts of workers, and to the provider
         self._asleep, self._frozen = set(), False
         self._own_environment()
 
@@ -128,14 +135,28 @@ class Field(World):
             self._set_up(n, worker)
             worker.start()
             worker.sets["worker.admin_listen"] = \
-                f"127.0.0.1:{worker.admin_port}"
+                f"{worker.address}:{worker.admin_port}"
         for program in self.served:
             program.wait_ready(60)
         return self
 
+    def _move_out(self, n, worker):
+        """Into a host of its own, from where ours is reached by its name."""
+        net = self.nets[n]
+        worker.within = net.within()
+        worker.address = net.theirs
+        worker.sets["worker.admin_listen"] = f"{net.theirs}:0"
+        self.ways.append(TcpLink(Weather(), lambda: [self.sim.port],
+                                 net.ours))
+        worker.config = self.directory / f"foleni-{n}.cfg"
+        worker.config.write_text(self.config.read_text().replace(
+            self.sim.url, f"http://{net.ours}:{self.ways[-1].port}"))
+
     def _set_up(self, n, worker):
+        if self.nets:
+            self._move_out(n, worker)
         link = PostgresLink(self.directory / f"pg-{n}", self.postgres,
-                            "worker")
+                            "worker", self.nets and self.nets[n].ours)
         self.pg_links.append(link)
         worker.sets["database.conninfo"] = link.conninfo(self.database)
         worker.sets["kafka.brokers"] = self.kafka_links[n].bootstrap
@@ -155,6 +176,11 @@ class Field(World):
             stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=timeout_s)
         return done.returncode, done.stdout, done.stderr
+
+    def conninfo(self, login):
+        """Of whoever is the primary now."""
+        return self.server.conninfo(self.database).replace(
+            f"user={SUPERUSER}", f"user={login}")
 
     def recorder(self, n):
         return self.directory / (f"recorder-{n}" if self.own_hosts
@@ -234,16 +260,15 @@ class Field(World):
     def server(self):
         return primary(self.postgres)
 
-    def _loaded(self, name):
-        return self.slow[name].loaded() if self.slow \
-            else contextlib.nullcontext()
-
     def start_node(self, node):
-        with self._loaded("kafka"):
+        with loaded(self.slow.get("kafka")):
             node.start()
 
+    def _as_postgres(self):
+        return loaded(self.slow.get("pg"), self.clock)
+
     def start_postgres(self):
-        with self._loaded("pg"):
+        with self._as_postgres():
             self.server.start()
         self.postgres_began.append(time.time())
 
@@ -252,15 +277,91 @@ class Field(World):
         dead = self.postgres.promote()
         self.postgres_began.append(time.time())
         remove(dead.directory)
+        if not self.postgres.synchronous:
+            self.forgot()
+
+    def upset(self):
+        """Whether something happened since the last call that a person has to
+        put right."""
+        now = (self.forgets, self.clock and len(self.clock.doubted))
+        was, self._upsets = self._upsets, now
+        return now != was
+
+    def attend(self):
+        """What an operator does who hears the alarms."""
+        self.accept()
+        self.recover()
+
+    # --- its clock ---
+
+    def accept_clock(self):
+        """As an operator does: the present time is right."""
+        self.clock.accept()
+        self.doubted = True
+
+    def accept(self):
+        """... until everybody has heard it, since nobody may have asked."""
+        if not self.doubted or time.time() < self._accepts_at:
+            return
+        self._accepts_at = time.time() + 2.5
+        doubts = [w.metrics()["foleni_clock_doubted"] for w in self.workers
+                  if w.running() and w.ready()]
+        self.doubted = any(doubts) or len(doubts) < len(self.workers)
+        if any(doubts):
+            self.operate("clock", "accept", "--yes", "--why", "it was wrong")
+
+    # --- what Postgres forgets ---
+
+    def back_up(self):
+        if self._frozen:
+            raise RuntimeError("Postgres is frozen")
+        return self.postgres.backup()
+
+    def restore(self, backup):
+        """The server is lost with its disk, and its standby with it."""
+        self.thaw_postgres()
+        standby = self.postgres.standby
+        with self._as_postgres():
+            self.postgres.restore(backup)
+        if standby:
+            remove(standby.directory)
+        self.postgres_began.append(time.time())
+        self.forgot()
+
+    def forgot(self):
+        """An operator has to tell what may have been pushed."""
+        self.forgets += 1
+
+    def recover(self):
+        """As an operator does who has heard the alarm: `foleni recover` until
+        partitions go on; what it refuses is asked again."""
+        if not self.forgets or time.time() < self._recovers_at:
+            return
+        self._recovers_at = time.time() + 1
+        code, said, _ = self.operate("recover", "--yes", "--json", "--why",
+                                     "Postgres has forgotten")
+        for gap in json.loads(said)["partitions"] if not code else ():
+            self.recovered += gap["done"]["entered"]
 
     def lose_host(self, n):
-        """A worker's host goes off the net and never comes back as it was:
-        its sessions stay open at the servers, its recorder is gone."""
+        """A worker's host goes off the net: its sessions stay open at the
+        servers, and it goes on for itself."""
+        if self.nets:
+            self.nets[n].unplug()
         for link in (self.pg_links[n], self.kafka_links[n]):
-            link.weather.stall()
-        self.kill(self.workers[n], 3)
+            if not self.nets:
+                link.weather.stall()
+
+    def replace_host(self, n):
+        """It never comes back as it was: its recorder is gone."""
+        self.kill(self.workers[n], 0)
         for file in self.recorder(n).iterdir():
             file.unlink()
+        if self.nets:
+            self.nets[n].renew()
+        for link in (self.pg_links[n], self.kafka_links[n]):
+            link.weather.cut()
+            link.weather.calm()
 
     def freeze_postgres(self):
         self._frozen = True
@@ -319,8 +420,11 @@ class Field(World):
         if not self.server.running():
             self.start_postgres()
         if getattr(self.postgres, "standby", self) is None:
-            self.postgres.attach()
+            with self._as_postgres():
+                self.postgres.attach()
         self.set_read_only(False)
+        if self.clock:
+            self.clock.back()
         self.again = {p: 0 for p in self.again}
         self.disk_full = False
 
@@ -330,6 +434,7 @@ class Field(World):
             self.supervise(dice)
             if not self.server.running():
                 self.start_postgres()
+            self.attend()
             return all(p.running() and p.ready() for p in self.served)
         wait_for("every process is ready", up, timeout_s, 0.05)
 

@@ -85,14 +85,23 @@ def _end(connection):
 
 class PostgresLink(PostgresProxy):
     """A program's way to Postgres, whichever server is the primary; it logs in
-    as `user`."""
+    as `user`. With an `address` of ours it is by TCP, as from another host."""
 
-    def __init__(self, directory, postgres, user):
+    def __init__(self, directory, postgres, user, address=None):
         self.weather = Weather()
         self.user = user
+        self.address = address
         super().__init__(directory, postgres)
 
+    def _listen(self):
+        return socket.create_server((self.address, 0), backlog=64) \
+            if self.address else super()._listen()
+
     def conninfo(self, database):
+        if self.address:
+            return (f"host={self.address} port="
+                    f"{self._listener.getsockname()[1]} user={self.user} "
+                    f"dbname={database} sslmode=disable gssencmode=disable")
         return f"host={self.directory} user={self.user} dbname={database}"
 
     def _accept(self):
@@ -122,10 +131,10 @@ class TcpLink:
     """Listens on a port of its own; hands on to the first of targets() that
     takes the connection."""
 
-    def __init__(self, weather, targets):
+    def __init__(self, weather, targets, address="127.0.0.1"):
         self.weather = weather
         self._targets = targets
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self._listener = socket.create_server((address, 0), backlog=256)
         self.port = self._listener.getsockname()[1]
         _thread(self._accept)
 
@@ -179,11 +188,12 @@ def _pump(from_, to):
 class KafkaLink:
     """A worker's way to every node of a cluster."""
 
-    def __init__(self, nodes):
+    def __init__(self, nodes, address="127.0.0.1"):
         self.weather = Weather()
+        self.address = address
         self._at = [0] * nodes
-        self._links = [TcpLink(self.weather, lambda i=i: [self._at[i]])
-                       for i in range(nodes)]
+        self._links = [TcpLink(self.weather, lambda i=i: [self._at[i]],
+                               address) for i in range(nodes)]
         self.ports = [link.port for link in self._links]
 
     def connect(self, node, port):
@@ -191,4 +201,4 @@ class KafkaLink:
 
     @property
     def bootstrap(self):
-        return ",".join(f"127.0.0.1:{p}" for p in self.ports)
+        return ",".join(f"{self.address}:{p}" for p in self.ports)

@@ -93,8 +93,16 @@ class Tally:
             self.settled[EVIDENCE[row["cause"]]] += row["n"]
         self.settled.update(person.done)
 
+    def forgotten(self, again, recovered):
+        """What Postgres forgot: pushed again, and entered by an operator."""
+        self.numbers["forgotten by Postgres, pushed again"] = again
+        self.numbers["forgotten by Postgres, recovered"] = recovered
+
     def takeovers(self, field, until):
-        """From a death to the first look of another at each of its rows."""
+        """From a death to the first look of another at each of its rows; by
+        the clock of Postgres, where it can be trusted."""
+        if field.clock:
+            return
         for death in field.deaths:
             if not death.had or death.at > until:
                 continue

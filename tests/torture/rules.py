@@ -29,6 +29,10 @@ AFTER_AGAIN = {"prompted", "unknown"}
 HOLD_S = 3  # payments.phone_hold_ms of these runs
 # A push whose worker died within so long may have lost its answer's id.
 ANSWER_S = 8
+# Heartbeats carry the clock; without a fresh one nothing goes out. The provider
+# may have slept besides.
+NOTICED_S = 6
+SPARES_FORGOTTEN = True  # no recorder is asked yet
 
 
 def seconds(text):
@@ -40,14 +44,26 @@ class Rules:
     """`deaths`: when workers died or froze. An answer is read after a freeze
     as well, unless the call's time is over then (`freezes_lose`)."""
 
-    def __init__(self, witness, deaths, freezes_lose=True):
+    def __init__(self, witness, deaths, freezes_lose=True, clock=None):
         self.witness = witness
         self.deaths = deaths
         self.freezes_lose = freezes_lose
+        self.clock = clock
+        self.shaken = set()  # of which Postgres may have forgotten something
+        self.again = set()   # pushed again after it was forgotten
+        self._forgets = 0
+
+    def look(self, open_, forgets):
+        """Each time that Postgres forgets, it is of what was open then."""
+        if forgets != self._forgets:
+            self._forgets = forgets
+            self.shaken |= open_
 
     def always(self):
-        return (*oracle.ALWAYS, self.one_prompt_per_phone, self.legal_moves,
-                self.same_event_same_words, self.again_only_after_its_end)
+        return (self.double_pushes, self.double_debits, self.unknown_pushes,
+                self.one_prompt_per_phone, self.legal_moves,
+                self.same_event_same_words, self.again_only_after_its_end,
+                self.nothing_by_a_step)
 
     def settled(self, at_last=False):
         """What has to hold of payments at their ends; `at_last`: of a world
@@ -55,13 +71,55 @@ class Rules:
         more = (self.pull_ignored,) if at_last else ()
         return (*more, oracle.lost, oracle.unfinished,
                 oracle.money_against_states, self.evidence_ignored,
-                oracle.events_against_rows, oracle.versions,
+                self.events_against_rows, oracle.versions,
                 oracle.letters_against_rows)
+
+    def _steady(self, found):
+        """What Postgres never forgot anything of."""
+        return self.witness.part(found, (
+            found.rows.keys() | found.pushes.keys() | found.events.keys())
+            - self.shaken)
+
+    def _told(self, found, rule):
+        """A push that went out in what Postgres has forgotten is repeated, as
+        far as Kafka's offsets do not tell of it: those are counted."""
+        for line in rule(found):
+            ident = oracle.subject(line)
+            if SPARES_FORGOTTEN and ident in self.shaken:
+                self.again.add(ident)
+            else:
+                yield line
+
+    def double_pushes(self, found):
+        yield from self._told(found, oracle.double_pushes)
+
+    def double_debits(self, found):
+        yield from self._told(found, oracle.double_debits)
+
+    def unknown_pushes(self, found):
+        """What was pushed and forgotten is known again; of its attempts the
+        first, since nobody remembers the others."""
+        yield from oracle.unknown_pushes(self._steady(found))
+        for ident in found.pushes.keys() & self.shaken:
+            if ident not in found.rows:
+                yield f"{ident}: pushed, and Postgres does not know"
+
+    def events_against_rows(self, found):
+        """Of what was forgotten an event may tell more than Postgres knows,
+        but what Postgres says is told."""
+        yield from oracle.events_against_rows(self._steady(found))
+        for ident in found.rows.keys() & self.shaken:
+            now = found.rows[ident]
+            if not any((e["data"]["version"], e["data"]["status"])
+                       == (now["version"], now["status"])
+                       for e in found.events.get(ident, ())):
+                yield f"{ident}: {now['status']}, and no event tells"
 
     def one_prompt_per_phone(self, found):
         """Of one phone a second payment's push goes out only after the first
         one's end, or when its hold after a lost answer is over."""
-        phones = {p.msisdn for ps in found.pushes.values() for p in ps}
+        phones = {p.msisdn for ps in self._steady(found).pushes.values()
+                  for p in ps}
         for phone in phones:
             pushes = [p for p in self.witness.by_phone[phone] if p.accepted]
             for first, second in zip(pushes, pushes[1:]):
@@ -84,6 +142,21 @@ class Rules:
                            f"after a person's word, before the end of "
                            f"attempt {first.attempt}")
 
+    def nothing_by_a_step(self, found):
+        """While the database's clock is off nothing goes out, and nobody's
+        deadline, a quarter of an hour away, passes by it."""
+        if not self.clock:
+            return
+        for ident, row in found.rows.items():
+            if row["status"] == "rejected":
+                yield f"{ident}: expired by a step of the clock"
+        for ident, pushes in found.pushes.items():
+            for push in pushes:
+                at = seconds(push.at)
+                if any(from_ + NOTICED_S < at < to
+                       for from_, to in self.clock.doubted):
+                    yield f"{ident}: pushed while the clock was off"
+
     def legal_moves(self, found):
         for ident, rows in self.witness.causes.items():
             for one, other in zip(rows, rows[1:]):
@@ -96,7 +169,7 @@ class Rules:
                     yield f"{ident}: went from {from_} to {to}"
 
     def same_event_same_words(self, found):
-        for ident, events in found.events.items():
+        for ident, events in self._steady(found).events.items():
             words = defaultdict(set)
             for event in events:
                 words[event["id"]].add(event["hash"])
@@ -143,6 +216,7 @@ class Rules:
             told = last.answer == "ok" and not row["checkout_id"] \
                 if last.accepted else last.proven_over("")
             if told and not self._said_lost(ident, last.attempt) and \
+                    ident not in self.shaken and \
                     not self._answer_may_be_lost(last):
                 yield (f"{ident}: unresolved, though the provider answered "
                        f"({last.answer}) and the worker lived")

@@ -4,7 +4,6 @@ ROUNDS=5 SEED=random FAULTS=all ENV=single WORLDS=1 RATE=70 KEEP=
 (see docs/torture.md)
 """
 
-import contextlib
 import os
 import pickle
 import random
@@ -18,7 +17,7 @@ from tests.harness import oracle, place
 from tests.harness.cluster import Cluster
 from tests.harness.postgres import Postgres
 from tests.harness.standby import Pair
-from tests.torture import clients, disks, faults, report
+from tests.torture import clients, clocks, disks, faults, nets, report
 from tests.torture.clients import Crowd
 from tests.torture.docket import Docket
 from tests.torture.field import APIS, WORKERS, Field
@@ -36,7 +35,7 @@ SETTLE_S = 120      # generous: after that something is stuck
 AUDIT_S = 600       # of the whole trail, at the end
 AGREE_S = 60        # what is on its way between memories has arrived by then
 ENVIRONMENTS = {"single", "cluster", "hosts", "standby", "standby-sync",
-                "disks"}
+                "disks", "clocks"}
 KAFKA = {"group.min.session.timeout.ms": 1000}
 
 
@@ -59,8 +58,12 @@ class Torture:
             if not self.disks:
                 self.tally.impossible.append(f"disks: {why}")
                 env = env - {"disks"}
+        self.nets, why = nets.make(WORKERS) if "hosts" in env else ([], "")
+        if why:
+            self.tally.impossible.append(f"namespaces of the network: {why}")
         nodes = 3 if "cluster" in env else 1
-        links = [KafkaLink(nodes) for _ in range(WORKERS + APIS)]
+        links = [KafkaLink(nodes, net.ours) for net in self.nets]
+        links += [KafkaLink(nodes) for _ in range(WORKERS + APIS - len(links))]
         self.cluster = Cluster(directory / "kafka", nodes, links, KAFKA)
         self.postgres = Pair(directory / "pg", "standby-sync" in env) \
             if env & {"standby", "standby-sync"} else Postgres(
@@ -70,23 +73,32 @@ class Torture:
             if nodes > 1 else {}
         self.slow = {name: disks.Slow(
             directory / f"slow-{name}", place.build_directory() /
-            "slowdisk.so") for name in ("pg", "kafka") if self.disks}
-        with self._loaded("kafka"):
+            "slowdisk.so") for name in ("pg", "kafka", "field")
+            if self.disks}
+        self.clock = None
+        if "clocks" in env:
+            try:
+                self.clock = clocks.Clock(directory / "clock")
+            except OSError as error:
+                self.tally.impossible.append(f"clocks: {error}")
+                env = env - {"clocks"}
+        with disks.loaded(self.slow.get("kafka")):
             self.cluster.start()
-        with self._loaded("pg"):
+        with disks.loaded(self.slow.get("pg"), self.clock):
             self.postgres.start()
         self.field = Field(directory / "field", self.postgres, self.cluster,
                            links, {**copies, **options.settings},
                            "hosts" in env)
         self.field.disks = self.disks
         self.field.slow = self.slow
+        self.field.nets = self.nets
+        self.field.clock = self.clock
+        for api in self.field.apis:
+            if self.slow:
+                api.environ.update(self.slow["field"].environment())
         self.nemesis = faults.Nemesis(
             self.field, faults.choose(options.faults, env))
         self.witness = None
-
-    def _loaded(self, name):
-        return self.slow[name].loaded() if self.slow \
-            else contextlib.nullcontext()
 
     def stop(self):
         """After this round the table."""
@@ -111,7 +123,8 @@ class Torture:
         self.witness = Witness(self.field)
         self.rules = Rules(
             self.witness, self.field.deaths,
-            int(self.field.settings["gate.total_timeout_ms"]) < 10000)
+            int(self.field.settings["gate.total_timeout_ms"]) < 10000,
+            self.clock)
         self.docket = Docket()
         self._warm_up()
         self.person = Person(self.field, self.options.seed)
@@ -142,11 +155,22 @@ class Torture:
             self.cluster.wait_serving(SETTLE_S, again=True)
         self.docket.born(n, list(self.field.promised))
         with self.tally.spends("settle"):
+            if self.field.upset():
+                self._calm(dice, n)
             self._settle(dice, self.docket.until(n - OVERDUE))
         with self.tally.spends("judge"):
             self._judge(n, n - RIPE, n - OVERDUE)
         if clients.Aim.told:
             self.person.sit_down(self.witness)
+
+    def _calm(self, dice, n):
+        """After what stops partitions until a person has done something, all
+        goes on before the next round."""
+        self.field.wait_up(dice)
+        self._wait("every order is answered",
+                   lambda: not self.field.crowd.busy(), dice, SETTLE_S)
+        self.docket.born(n, list(self.field.promised))
+        self._settle(dice, set(self.docket.open))
 
     def _strike(self, dice):
         self.nemesis.plan(dice, LOAD_S)
@@ -209,6 +233,7 @@ class Torture:
     def _wait(self, what, check, dice, timeout_s):
         def look():
             self.field.supervise(dice)
+            self.field.attend()
             return check()
         try:
             place.wait_for(what, look, timeout_s, 0.1)
@@ -240,6 +265,7 @@ class Torture:
         rules = self.rules.settled(at_last=ripe == n)
         while True:
             self.docket.touched(n, self.witness.news())
+            self.rules.look(set(self.docket.open), self.field.forgets)
             found = self.witness.look(self.docket.open)
             ended = due | {i for i in self.docket.until(ripe)
                            if at_end(found.rows.get(i))}
@@ -256,6 +282,8 @@ class Torture:
         self.tally.add(n, self.field, self.witness, found,
                        self.witness.part(found, ended),
                        time.monotonic() - self.began, self.nemesis)
+        if self.field.forgets:
+            self.tally.forgotten(len(self.rules.again), self.field.recovered)
         if faults_ or later:
             raise Contradiction(self._story(found, faults_ + later))
         self.witness.forget(self.docket.forget(n, self.witness.final))
@@ -279,6 +307,8 @@ class Torture:
             program.end()
         if self.witness:
             self.witness.close()
+        for net in self.nets:
+            net.remove()
         if keep:
             self.cluster.stop()
             self.postgres.stop(hard=True)

@@ -217,7 +217,8 @@ class Witness:
     def _recognize(self, rows):
         """Something is new of payments that were forgotten: of those that are
         older than the looks that would have seen them first."""
-        again = {i for i, row in rows.items() if i not in self.statuses
+        again = self._forgotten and {
+            i for i, row in rows.items() if i not in self.statuses
                  and row["created"] < self._looks[0]}
         if again:
             self._remember(again)
