@@ -109,7 +109,8 @@ struct kafka_position {
     int32_t partition;
     int64_t offset;    /* next to read; KAFKA_BEGINNING = the log's first */
     int64_t committed; /* the group's committed offset, -1 = none         */
-    char metadata[KAFKA_METADATA_SIZE]; /* ... and what stands with it     */
+    char metadata[KAFKA_METADATA_SIZE]; /* ... and what stands with it,
+                                           committed too                  */
 };
 
 #define KAFKA_BEGINNING INT64_C(-2)
@@ -167,13 +168,14 @@ void kafka_release(struct kafka_taken *t);
 size_t kafka_assigned(const struct kafka_consumer *c, size_t *ret_started);
 
 /**
- * Commits positions (offset = next to read). One commit is in flight; those
- * that come meanwhile are merged into the next. @p done (NULL is fine) runs
- * once, with ERR_UNSURE when it failed or when the partitions were revoked.
+ * Commits positions (offset = next to read) and their metadata. One commit is
+ * in flight; those that come meanwhile are merged into the next. @p done (NULL
+ * is fine) runs once, with ERR_UNSURE when it failed or when the partitions
+ * were revoked.
  */
 void kafka_commit(struct kafka_consumer *c,
                   const struct kafka_position *positions, size_t n,
-                  const char *metadata, kafka_done_fn done, void *arg);
+                  kafka_done_fn done, void *arg);
 
 /* --- follower: reads all partitions of topics from a time on, no group --- */
 

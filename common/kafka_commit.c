@@ -72,8 +72,7 @@ static void commit_end(struct commit *commit, rd_kafka_resp_err_t code)
 }
 
 static void commit_merge(struct commit *commit,
-                         const struct kafka_position *position,
-                         const char *metadata)
+                         const struct kafka_position *position)
 {
     rd_kafka_topic_partition_t *row = rd_kafka_topic_partition_list_find(
         commit->offsets, position->topic, position->partition);
@@ -82,11 +81,9 @@ static void commit_merge(struct commit *commit,
         row = rd_kafka_topic_partition_list_add(
             commit->offsets, position->topic, position->partition);
     row->offset = position->offset;
-    if (!metadata)
-        return;
     free(row->metadata);
-    row->metadata = must_strdup(metadata); /* librdkafka frees it */
-    row->metadata_size = strlen(metadata);
+    row->metadata = must_strdup(position->metadata); /* librdkafka frees it */
+    row->metadata_size = strlen(position->metadata);
 }
 
 static void commit_wait(struct commit *commit, kafka_done_fn done, void *arg)
@@ -114,12 +111,12 @@ static void commits_send(struct kafka_commits *cs)
 
 void kafka_commits_add(struct kafka_commits *cs,
                        const struct kafka_position *positions, size_t n,
-                       const char *metadata, kafka_done_fn done, void *arg)
+                       kafka_done_fn done, void *arg)
 {
     if (!cs->waiting)
         cs->waiting = commit_new(n);
     for (size_t i = 0; i < n; i++)
-        commit_merge(cs->waiting, &positions[i], metadata);
+        commit_merge(cs->waiting, &positions[i]);
     if (done)
         commit_wait(cs->waiting, done, arg);
     commits_send(cs);

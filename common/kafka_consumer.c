@@ -453,9 +453,9 @@ size_t kafka_assigned(const struct kafka_consumer *c, size_t *ret_started)
 
 void kafka_commit(struct kafka_consumer *c,
                   const struct kafka_position *positions, size_t n,
-                  const char *metadata, kafka_done_fn done, void *arg)
+                  kafka_done_fn done, void *arg)
 {
-    kafka_commits_add(c->commits, positions, n, metadata, done, arg);
+    kafka_commits_add(c->commits, positions, n, done, arg);
 }
 
 /* --- life --- */

@@ -128,7 +128,7 @@ struct kafka_commits *kafka_commits_new(rd_kafka_t *rk, rd_kafka_queue_t *to,
 void kafka_commits_free(struct kafka_commits *cs);
 void kafka_commits_add(struct kafka_commits *cs,
                        const struct kafka_position *positions, size_t n,
-                       const char *metadata, kafka_done_fn done, void *arg);
+                       kafka_done_fn done, void *arg);
 
 /** For each OffsetCommit event. */
 void kafka_commits_event(struct kafka_commits *cs, rd_kafka_event_t *event);

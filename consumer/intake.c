@@ -180,14 +180,9 @@ static void take_by_weight(struct intake *in, size_t credit, int64_t now_at)
     lend(in, credit, now_at);
 }
 
-/* Where a partition stopped since Postgres has forgotten, Kafka alone is told
-   of what was claimed: `intake` stays what Postgres remembers. */
-static bool is_claimed(const struct part *p)
-{
-    return !p->stopped || p->at.offset <= p->stopped_at;
-}
-
-/* The positions of every partition that moved. */
+/* The positions of every partition of which records are taken. Where one
+   stopped since Postgres has forgotten, Kafka alone is told of what was
+   claimed: `intake` stays what Postgres remembers. */
 static void note_positions(struct intake *in)
 {
     struct intake_batch *b = &in->batch;
@@ -197,7 +192,7 @@ static void note_positions(struct intake *in)
         struct group *g = &in->groups[i];
 
         for (size_t k = 0; k < g->parts_n; k++)
-            if (g->parts[k].dirty && is_claimed(&g->parts[k]))
+            if (g->parts[k].at.offset > g->parts[k].known)
                 b->positions[b->positions_n++] = g->parts[k].at;
     }
 }
@@ -247,7 +242,8 @@ void intake_claimed(struct intake *in)
 
         for (size_t k = 0; k < g->parts_n; k++)
             if (g->parts[k].started && !g->parts[k].stopped)
-                g->parts[k].known = MAX(g->parts[k].at.offset, 0);
+                g->parts[k].known =
+                    MAX(g->parts[k].at.offset, g->parts[k].known);
     }
 }
 
@@ -408,6 +404,7 @@ void intake_free(struct intake *in)
     free(in->taken);
     free(in->callbacks);
     free(in->callback_records);
+    free(in->recalls);
     free(in);
 }
 
@@ -436,9 +433,24 @@ bool intake_quiet(const struct intake *in)
     return !in->busy && !in->callbacks_n;
 }
 
+size_t intake_stopped(const struct intake *in)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < GROUPS_N; i++)
+        for (size_t k = 0; k < in->groups[i].parts_n; k++)
+            n += in->groups[i].parts[k].stopped;
+    return n;
+}
+
+unsigned intake_recovered(const struct intake *in)
+{
+    return in->recovered;
+}
+
 size_t intake_health(const struct intake *in, struct health *rows, size_t max)
 {
-    size_t stopped = 0, parts = 0;
+    size_t parts = 0;
 
     if (!max)
         return 0;
@@ -446,15 +458,13 @@ size_t intake_health(const struct intake *in, struct health *rows, size_t max)
         const struct group *g = &in->groups[i];
 
         parts += g->parts_n;
-        for (size_t k = 0; k < g->parts_n; k++)
-            stopped += g->parts[k].stopped;
     }
     rows[0] = (struct health){
         .name = "intake",
-        .ok = stopped == 0,
+        .ok = intake_stopped(in) == 0,
         .latency_us = -1,
     };
     snprintf(rows[0].note, sizeof(rows[0].note),
-             "%zu partitions, %zu of them stopped", parts, stopped);
+             "%zu partitions, %zu of them stopped", parts, intake_stopped(in));
     return 1;
 }

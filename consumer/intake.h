@@ -87,6 +87,19 @@ void intake_ask_again(struct intake *intake);
 void intake_doubt(struct intake *intake);
 bool intake_sure(const struct intake *intake);
 
+/**
+ * A recorder shows that the record before @p next was pushed, and Postgres does
+ * not know its payment: as if Kafka's group had committed @p next, now and
+ * whenever this process is given the partition. Then intake_doubt() asks.
+ */
+void intake_recall(struct intake *intake, enum topic topic, int32_t partition,
+                   int64_t next);
+
+/** Partitions that are stopped now. */
+size_t intake_stopped(const struct intake *intake);
+/** Times that a stopped partition went on: somebody has recovered it. */
+unsigned intake_recovered(const struct intake *intake);
+
 /** Gives the batch back unclaimed: its records are read again. */
 void intake_abandon(struct intake *intake);
 

@@ -48,6 +48,62 @@ void intake_stop_part(struct part *p, int64_t offset, const char *why)
               KV("ledger", p->at.metadata), KV("why", why));
 }
 
+/* Whether it is claimed further than Kafka knew when it was assigned. */
+static bool ahead(const struct part *p)
+{
+    return p->known > MAX(p->at.committed, 0);
+}
+
+/* --- what recorders know --- */
+
+static struct recall *find_recall(struct intake *in, size_t group,
+                                  int32_t partition)
+{
+    for (size_t i = 0; i < in->recalls_n; i++)
+        if (in->recalls[i].group == group &&
+            in->recalls[i].partition == partition)
+            return &in->recalls[i];
+    return NULL;
+}
+
+static struct recall *add_recall(struct intake *in, size_t group,
+                                 int32_t partition)
+{
+    struct recall *more = must_alloc(in->recalls_n + 1, sizeof(*more));
+
+    if (in->recalls_n)
+        memcpy(more, in->recalls, in->recalls_n * sizeof(*more));
+    free(in->recalls);
+    in->recalls = more;
+    more[in->recalls_n] = (struct recall){group, partition, 0};
+    return &more[in->recalls_n++];
+}
+
+void intake_recall(struct intake *in, enum topic topic, int32_t partition,
+                   int64_t next)
+{
+    size_t group = (size_t)(topic - TOPIC_HIGH);
+    struct recall *r;
+    struct part *p;
+
+    if (group >= CALLBACKS || !in->groups[group].consumer)
+        return; /* a pool that others serve: they read the recorders too */
+    r = find_recall(in, group, partition);
+    if (!r)
+        r = add_recall(in, group, partition);
+    r->next = MAX(r->next, next);
+    p = intake_find_part(&in->groups[group], partition);
+    if (p)
+        p->known = MAX(p->known, next);
+}
+
+static int64_t recalled(struct group *g, int32_t partition)
+{
+    const struct recall *r = find_recall(g->intake, g->index, partition);
+
+    return r ? r->next : 0;
+}
+
 /* --- assignment --- */
 
 static void ask(struct group *g)
@@ -78,8 +134,10 @@ static void on_assign(void *arg, const struct kafka_position *at, size_t n)
     }
     g->parts_n = n;
     for (size_t i = 0; i < n; i++)
-        g->parts[i] =
-            (struct part){.at = at[i], .known = MAX(at[i].committed, 0)};
+        g->parts[i] = (struct part){
+            .at = at[i],
+            .known = MAX(at[i].committed, recalled(g, at[i].partition)),
+        };
     log_info("intake", "assigned", KV("group", group_name(g->index)),
              KV_INT("partitions", n));
     if (n)
@@ -130,12 +188,12 @@ static void forgotten(struct part *p, int64_t offset)
                      "Kafka or this worker knows of more claims than Postgres: "
                      "it has lost commits");
     p->at.offset = p->known;
-    p->dirty = p->started && p->known > p->at.committed;
+    p->dirty = ahead(p);
 }
 
 /* Rule S2: what Kafka's group has committed was claimed once, and so was what
    this process did; Postgres must know of it. True = begin to read. */
-static bool start_part(struct part *p, int64_t offset)
+static bool start_part(struct intake *in, struct part *p, int64_t offset)
 {
     bool same_place = p->stopped && MAX(offset, 0) == p->stopped_at;
 
@@ -145,13 +203,16 @@ static bool start_part(struct part *p, int64_t offset)
     }
     if ((p->started && !p->stopped) || same_place)
         return false;
+    in->recovered += p->stopped;
     if (p->stopped)
         log_warn("intake", "partition_goes_on", KV("topic", p->at.topic),
                  KV_INT("partition", p->at.partition), KV_INT("from", offset));
     p->at.offset = offset;
     p->known = MAX(offset, 0);
     p->started = true;
-    p->stopped = p->dirty = false;
+    p->stopped = false;
+    /* who dies before a record follows leaves Kafka what it must remember */
+    p->dirty = ahead(p);
     return true;
 }
 
@@ -205,6 +266,16 @@ static void say_ledger(const struct group *g)
     }
 }
 
+/* A partition that stopped keeps the name under which it was claimed, till
+   somebody has recovered it: that is what `foleni recover` tells. */
+static void name_parts(struct group *g)
+{
+    for (size_t i = 0; i < g->parts_n; i++)
+        if (!g->parts[i].stopped)
+            text_copy(g->parts[i].at.metadata, KAFKA_METADATA_SIZE,
+                      g->intake->ledger);
+}
+
 static void start_parts(struct group *g, const struct kafka_position *at,
                         size_t n)
 {
@@ -216,7 +287,7 @@ static void start_parts(struct group *g, const struct kafka_position *at,
 
         must(p);
         if (g->index == CALLBACKS ? start_callbacks(p, at[i].offset)
-                                  : start_part(p, at[i].offset))
+                                  : start_part(g->intake, p, at[i].offset))
             go[go_n++] = p->at;
     }
     if (go_n)
@@ -245,6 +316,7 @@ void intake_start(struct intake *in, size_t group, unsigned generation,
     if (!doubted)
         say_ledger(g);
     start_parts(g, at, n);
+    name_parts(g);
     if (doubted && in->busy && any_stopped(g))
         in->spec.on_forgotten(in->spec.arg);
 }
@@ -287,7 +359,7 @@ void intake_rewind(struct group *g)
         if (!p->started || p->stopped || MAX(p->at.offset, 0) == p->known)
             continue;
         p->at.offset = p->known;
-        p->dirty = false;
+        p->dirty = ahead(p);
         go[go_n++] = p->at;
     }
     if (go_n)
@@ -321,7 +393,7 @@ static void committed(void *arg, const struct err *err)
     for (size_t i = 0; i < g->parts_n && !g->intake->stopped; i++) {
         struct part *p = &g->parts[i];
 
-        p->dirty |= p->started && p->at.offset >= 0;
+        p->dirty |= p->at.offset >= 0 && (p->started || ahead(p));
     }
 }
 
@@ -341,7 +413,7 @@ static void commit_group(struct group *g)
     if (n) {
         g->committing = true;
         WINDOW(offset_uncommitted);
-        kafka_commit(g->consumer, at, n, g->intake->ledger, committed, g);
+        kafka_commit(g->consumer, at, n, committed, g);
     }
     free(at);
 }

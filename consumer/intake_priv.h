@@ -38,6 +38,13 @@ struct group {
     bool committing;
 };
 
+/* What recorders know of claims, per partition. */
+struct recall {
+    size_t group;
+    int32_t partition;
+    int64_t next;
+};
+
 struct intake {
     struct loop *loop;
     const struct config *cfg;
@@ -57,6 +64,9 @@ struct intake {
     size_t callbacks_n;
     unsigned callbacks_of;            /* generation in which they were taken */
     char ledger[KAFKA_METADATA_SIZE]; /* which Postgres it was, for commits */
+    struct recall *recalls;
+    size_t recalls_n;
+    unsigned recovered;
     int ticks; /* of the commit timer, towards another look at the stopped */
 };
 

@@ -33,6 +33,7 @@ struct fake_part {
     bool started;
     int64_t from;      /* position that was given to kafka_start() */
     int64_t committed; /* by the group, -1 = nothing               */
+    char metadata[KAFKA_METADATA_SIZE];
 };
 
 struct kafka_consumer {
@@ -130,9 +131,8 @@ void kafka_release(struct kafka_taken *t)
 
 void kafka_commit(struct kafka_consumer *c,
                   const struct kafka_position *positions, size_t n,
-                  const char *metadata, kafka_done_fn done, void *arg)
+                  kafka_done_fn done, void *arg)
 {
-    (void)metadata;
     must(!c->done && n > 0 && n <= FAKE_PARTS);
     memcpy(c->flying, positions, n * sizeof(*positions));
     c->flying_n = n;
@@ -142,6 +142,14 @@ void kafka_commit(struct kafka_consumer *c,
 }
 
 /* --- what the test says --- */
+
+static void fake_commit_of(struct kafka_consumer *c,
+                           const struct kafka_position *at)
+{
+    c->parts[at->partition].committed = at->offset;
+    text_copy(c->parts[at->partition].metadata, KAFKA_METADATA_SIZE,
+              at->metadata);
+}
 
 /* Ends the commit in flight. */
 UNUSED static void fake_commit_end(struct kafka_consumer *c, bool fine)
@@ -153,7 +161,7 @@ UNUSED static void fake_commit_end(struct kafka_consumer *c, bool fine)
     c->done = NULL;
     err_set(&err, ERR_UNSURE, "for the test");
     for (size_t i = 0; fine && i < c->flying_n; i++)
-        c->parts[c->flying[i].partition].committed = c->flying[i].offset;
+        fake_commit_of(c, &c->flying[i]);
     done(c->done_arg, fine ? NULL : &err);
 }
 

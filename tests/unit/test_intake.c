@@ -192,6 +192,8 @@ static void test_postgres_forgets_at_run_time(void **state)
     assert_int_equal(HIGH->flying_n, 2);
     fake_commit_end(HIGH, true);
     assert_int_equal(HIGH->parts[1].committed, 10);
+    assert_string_equal(HIGH->parts[0].metadata, "1/2");
+    assert_string_equal(HIGH->parts[1].metadata, "1/1"); /* till recovered */
     w->asked = 0;
     for (int i = 0; i < 12; i++)
         tick(w);
@@ -228,6 +230,56 @@ static void test_claims_pass_over_nothing_forgotten(void **state)
     tick(w);
     fake_commit_end(HIGH, true);
     assert_int_equal(HIGH->parts[1].committed, 10); /* Kafka is told of it */
+}
+
+/* A recorder shows pushes that neither Postgres nor Kafka's group knows of. */
+static void test_a_recorder_knows_more(void **state)
+{
+    struct world *w = *state;
+    int64_t stopped = metric_get(M_INTAKE_STOPPED);
+    unsigned recovered = intake_recovered(w->intake);
+    size_t of[PRIORITIES_N] = {0};
+
+    intake_recall(w->intake, TOPIC_HIGH, 1, 12); /* before it is assigned */
+    intake_recall(w->intake, TOPIC_HIGH, 1, 9);
+    intake_recall(w->intake, TOPIC_LOW, 0, 5); /* another pool's */
+    add(w, HIGH, 0, 0, 20);
+    start(w, HIGH, 2, 10);
+    assert_int_equal(intake_stopped(w->intake), 1);
+    assert_int_equal(metric_get(M_INTAKE_STOPPED), stopped + 1);
+    assert_int_equal(take_all(w, 5, of), 5);
+    tick(w);
+    fake_commit_end(HIGH, true);
+    assert_int_equal(HIGH->parts[1].committed, 12); /* for `recover` */
+    intake_recall(w->intake, TOPIC_HIGH, 0, 17);    /* and at run time */
+    intake_doubt(w->intake);
+    w->positions[0].offset = 15;
+    w->positions[1].offset = 12;
+    intake_start(w->intake, w->group, w->generation, "1/2", w->positions, 2);
+    assert_int_equal(intake_stopped(w->intake), 1);
+    assert_int_equal(intake_recovered(w->intake), recovered + 1);
+    intake_doubt(w->intake);
+    answer(w, 17);
+    assert_int_equal(intake_stopped(w->intake), 0);
+}
+
+/* Its worker died before Kafka heard of the claims, and no record follows. */
+static void test_kafka_is_told_what_it_missed(void **state)
+{
+    struct world *w = *state;
+
+    HIGH->parts[0].committed = 3;
+    start(w, HIGH, 2, 7);
+    tick(w);
+    assert_int_equal(HIGH->flying_n, 2);
+    fake_commit_end(HIGH, false);
+    tick(w);
+    fake_commit_end(HIGH, true);
+    assert_int_equal(HIGH->parts[0].committed, 7);
+    assert_int_equal(HIGH->parts[1].committed, 7);
+    assert_string_equal(HIGH->parts[0].metadata, "1/1");
+    tick(w);
+    assert_int_equal(HIGH->commits, 2);
 }
 
 /* The batch in hand goes on where nothing was lost. */
@@ -423,6 +475,9 @@ int main(void)
         TEST(test_a_stopped_partition_commits_nothing),
         TEST(test_postgres_forgets_at_run_time),
         TEST(test_claims_pass_over_nothing_forgotten),
+
+        TEST(test_a_recorder_knows_more),
+        TEST(test_kafka_is_told_what_it_missed),
         TEST(test_postgres_was_only_away),
         TEST(test_nothing_is_taken_in_doubt),
         TEST(test_requests_were_deleted_unclaimed),

@@ -654,7 +654,9 @@ static void test_consume_commit_resume(void **state)
     assert_null(kafka_take(m.consumer));
     for (int64_t at = 6; at <= 20; at++) { /* more than one in flight */
         position(&m, home())->offset = at;
-        kafka_commit(m.consumer, position(&m, home()), 1, "meta", count_report,
+        snprintf(position(&m, home())->metadata, KAFKA_METADATA_SIZE, "meta %d",
+                 (int)at);
+        kafka_commit(m.consumer, position(&m, home()), 1, count_report,
                      &commits);
     }
     assert_int_equal(reports_n(&commits), 0); /* never inside the call */
@@ -664,6 +666,7 @@ static void test_consume_commit_resume(void **state)
     join(&w, &m);
     WAIT_FOR(&w, m.assigned == 1);
     assert_int_equal(position(&m, home())->committed, 20);
+    assert_string_equal(position(&m, home())->metadata, "meta 20");
     kafka_start(m.consumer, m.positions, m.positions_n);
     post_all(&w, "t.payments.requests.high", "k", 1);
     take(&w, &m, home(), 20, 1);
