@@ -14,9 +14,9 @@
 _Static_assert(PAYMENT_UNKNOWN == 4 && RESULT_LOST == 14,
                "numbers in the statement");
 
-/* Versions that were told of before the loss are not given a second time. */
+_Static_assert(RECOVERED_AHEAD == 1000, "text in the statement");
 #define AHEAD "1000"
-#define TEXT "Postgres had forgotten this attempt; it may have been pushed"
+#define TEXT RECOVERED_TEXT
 #define RESULT_COLUMNS "class, evidence, code, text"
 #define RESULT "14, 0, '" RECOVERED_CODE "', '" TEXT "'"
 

@@ -15,6 +15,11 @@
 
 /** `code` of such a row, until evidence says more. */
 #define RECOVERED_CODE "recovered"
+#define RECOVERED_TEXT \
+    "Postgres had forgotten this attempt; it may have been pushed"
+
+/** Versions that were told of before the loss are not given a second time. */
+#define RECOVERED_AHEAD 1000
 
 /** A request whose record was read again. */
 struct recovered {

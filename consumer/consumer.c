@@ -71,7 +71,7 @@ static size_t pushes_given(const struct consumer *c)
 bool consumer_may_push(const struct consumer *c)
 {
     return pulse_trusted(c->pulse) && intake_sure(c->intake) &&
-           !c->clock.doubted;
+           memory_sure(c) && !c->clock.doubted;
 }
 
 static size_t credit(const struct consumer *c, size_t extra)
@@ -146,7 +146,7 @@ static void scan_due(struct consumer *c)
     size_t max = (size_t)c->cfg->worker_batch_max;
 
     if (c->stopping || c->clock.doubted || c->due_busy || consumer_crowded(c) ||
-        !pulse_incarnation(c->pulse) || !store_up(c->store, NULL, 0))
+        !memory_sure(c) || !store_up(c->store, NULL, 0))
         return;
     c->due_busy = true;
     c->due_max = pools ? MIN(max, pushes) : max;
@@ -224,6 +224,8 @@ static void leave_when_quiet(struct consumer *c)
     if (!c->stopping || c->left || !quiet(c))
         return;
     c->left = true;
+    c->settled = !intake_stopped(c->intake) &&
+                 (memory_sure(c) || !pulse_incarnation(c->pulse));
     if (pulse_incarnation(c->pulse))
         pulse_leave(c->pulse, gone, c);
     else
@@ -257,6 +259,7 @@ static bool turn(void *arg)
     struct consumer *c = arg;
     bool more;
 
+    memory_run(c);
     claims_run(c);
     callbacks_run(c);
     more = tasks_run(c);
@@ -281,7 +284,10 @@ static void on_store(void *arg, bool up)
 {
     struct consumer *c = arg;
 
-    if (!up || !c->intake)
+    if (!up)
+        return;
+    memory_doubt(c);
+    if (!c->intake)
         return;
     c->unread = false;
     tasks_look_again(c);
@@ -473,11 +479,12 @@ enum err_code consumer_new(struct app *app, struct consumer **ret,
     flow_policy_from(cfg, &c->policy);
     say_rates(cfg);
     tasks_init(c);
+    memory_init(c);
     c->told = must_alloc(told_max, sizeof(*c->told));
     c->telling = must_alloc((size_t)cfg->worker_batch_max, sizeof(*c->telling));
     if (cfg->recorder_enabled &&
-        recorder_open(cfg->recorder_directory, gate_capacity(cfg), &c->recorder,
-                      err))
+        recorder_open(cfg->recorder_directory,
+                      gate_capacity(cfg) + RECORDER_MEMORY, &c->recorder, err))
         return err->code;
     if (open_rooms(c, err) ||
         app_admin(app, cfg->worker_admin_listen, NULL, 0, health, c, err))
@@ -505,8 +512,9 @@ void consumer_free(struct consumer *c)
     timer_cancel(c->app->loop, &c->due);
     timer_cancel(c->app->loop, &c->wake);
     timer_cancel(c->app->loop, &c->claim_again); /* last reports set it */
-    recorder_close(c->recorder, c->left);
+    recorder_close(c->recorder, c->settled);
     tasks_done(c);
+    memory_done(c);
     free(c->told);
     free(c->telling);
     free(c);

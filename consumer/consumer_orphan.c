@@ -15,7 +15,7 @@
 #include <string.h>
 
 /* An answer that the dead worker noted and could not store. */
-static void answer_event(struct flow_event *e, const struct recorder_mark *mark)
+void mark_answer(struct flow_event *e, const struct recorder_mark *mark)
 {
     struct verdict *v = &e->verdict;
 
@@ -34,7 +34,7 @@ static void read_mark(struct task *t, const struct recorder_reading *reading)
     if (reading)
         mark = recorder_find(reading, &t->seen.req.id, t->seen.attempt);
     if (mark.answered)
-        answer_event(&t->event, &mark);
+        mark_answer(&t->event, &mark);
     else
         t->event.kind = mark.begun ? FLOW_NO_TRACE : FLOW_NEVER_BEGAN;
 }
@@ -53,6 +53,8 @@ static void settle(struct consumer *c, const struct dead_worker *dead)
 {
     if (!dead->here && !dead->forgotten)
         return; /* a process of its host may still read its recorder */
+    if (dead->here && intake_stopped(c->intake))
+        return; /* its recorder may show what `foleni recover` will enter */
     if (dead->here && *dead->recorder)
         recorder_remove(dead->recorder);
     pulse_settled(c->pulse, dead->incarnation);
@@ -67,6 +69,8 @@ void consumer_orphans(void *arg, const struct dead_worker *dead,
     struct recorder_reading *reading = NULL;
     enum recorder_state state;
 
+    if (!memory_sure(c))
+        return; /* found again */
     if (!n) {
         settle(c, dead);
         return;

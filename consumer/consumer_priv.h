@@ -47,6 +47,7 @@ struct task {
     int tries;           /* times it went back to look              */
     bool unsure;         /* its last write may have landed          */
     bool from_topic;     /* of the callback batch                   */
+    bool recalls;        /* of the comparison with recorders */
     bool promised;       /* counted in `promised`: may become a push */
     const struct kafka_record *record; /* of a callback: its bytes  */
     const char *stray; /* why these bytes are kept raw, or NULL     */
@@ -88,6 +89,7 @@ struct consumer {
     struct tell *tell;
     struct notice *notice;
     struct pull *pull;
+    struct memory *memory; /* consumer_memory.c's */
 
     /* tasks */
     struct list free, to_look, looking, to_step, to_keep;
@@ -150,6 +152,7 @@ struct consumer {
 
     struct kafka_fetcher *fetcher;
     bool stopping, left;
+    bool settled; /* its recorder shows nothing that the ledger does not know */
     int exit_code;
 };
 
@@ -269,7 +272,26 @@ struct health clock_health(const struct consumer *c);
 /** Takes in the callbacks that came while Postgres did not know @p p. */
 void consumer_look_at_strays(struct consumer *c, const struct payment *p);
 
+/* --- consumer_memory.c --- */
+
+void memory_init(struct consumer *c);
+void memory_done(struct consumer *c);
+
+/** A new connection of the store: it may be to another memory (rule S2). */
+void memory_doubt(struct consumer *c);
+
+/** Whether all that recorders of this host know is in the ledger, or stops its
+ *  partition; nothing is pushed, taken over or due before. */
+bool memory_sure(const struct consumer *c);
+
+/** Goes on towards it. */
+void memory_run(struct consumer *c);
+void memory_task_ended(struct consumer *c);
+
 /* --- consumer_orphan.c --- */
+
+/** What a recorder has noted, as an event. */
+void mark_answer(struct flow_event *e, const struct recorder_mark *mark);
 
 void consumer_orphans(void *arg, const struct dead_worker *dead,
                       const struct payment *rows, size_t n);

@@ -86,7 +86,7 @@ struct task *task_new(struct consumer *c, const struct payment *seen,
     t->term = pulse_term(c->pulse);
     t->send_us = 0;
     t->tries = 0;
-    t->unsure = t->from_topic = t->promised = false;
+    t->unsure = t->from_topic = t->promised = t->recalls = false;
     t->record = NULL;
     t->stray = NULL;
     t->notice = 0;
@@ -117,6 +117,8 @@ void task_end(struct task *t)
         recorder_free_slot(c->recorder, t->recorder_slot);
     if (t->from_topic)
         callback_ended(c);
+    if (t->recalls)
+        memory_task_ended(c);
     if (t->notice)
         notice_decided(c->notice, t->notice, t->out.refused);
     if (t->before)
@@ -292,7 +294,10 @@ static void step_ended(struct task *t, const struct step_row *row)
     } else if (row->end == STEP_STALE) {
         look_again(t);
     } else {
-        t->event.kind = FLOW_PHONE_BUSY;
+        if (t->event.kind == FLOW_RECOVERED)
+            t->event.phone_taken = true;
+        else
+            t->event.kind = FLOW_PHONE_BUSY;
         list_append(&t->consumer->to_step, &t->node);
     }
 }

@@ -12,6 +12,7 @@
 
 #include "common/config.h"
 #include "common/must.h"
+#include "common/recovered.h"
 #include "consumer/flow_priv.h"
 
 #include <string.h>
@@ -58,7 +59,7 @@ int64_t flow_wait_max(const struct flow_policy *p)
     return most;
 }
 
-/* CLAIM, RECOVERED: they make the row; nothing is there to be stepped. */
+/* CLAIM makes the row; nothing is there to be stepped. */
 static void on_new_row(struct step *s)
 {
     (void)s;
@@ -99,7 +100,8 @@ static void conclude(struct step *s, struct flow_out *ret)
         s->actions[FLOW_DO_WAKE_PHONE] = true;
     if (!s->change)
         return;
-    s->p->version = was->version + 1;
+    s->p->version =
+        was->version + (s->e->kind == FLOW_RECOVERED ? RECOVERED_AHEAD : 1);
     s->p->updated_at = s->now_at;
     s->actions[FLOW_DO_ANNOUNCE] = payment_state_announced(s->p->state);
     must(flow_may_move(was->state, s->p->state));
@@ -127,7 +129,7 @@ void flow_step(const struct payment *p, const struct flow_event *e,
         [FLOW_NO_MONEY] = flow_no_money,
         [FLOW_RESOLVED] = flow_resolved,
         [FLOW_RECEIPT_TAKEN] = flow_receipt_taken,
-        [FLOW_RECOVERED] = on_new_row,
+        [FLOW_RECOVERED] = flow_recovered,
     };
     struct step s = {
         .was = p,

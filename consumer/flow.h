@@ -75,6 +75,7 @@ struct flow_event {
     bool force;       /* RESOLVED, NO_MONEY: though its worker may live (S11) */
     struct err why;   /* NOT_SENT, LOST, RESOLVED: for the result's text */
     bool unreachable; /* NOT_SENT: name, connect or TLS                 */
+    bool phone_taken; /* RECOVERED: another payment has the phone       */
 };
 
 struct flow_out {

@@ -6,6 +6,7 @@
 #include "consumer/flow_priv.h"
 
 #include "common/must.h"
+#include "common/recovered.h"
 
 #include <string.h>
 
@@ -195,4 +196,29 @@ void flow_no_trace(struct step *s)
 {
     s->rewrite = s->p->owner != 0;
     s->p->owner = 0;
+}
+
+/* --- what Postgres has forgotten --- */
+
+/* A recorder shows that a later attempt began than this row knows of: how far
+   it came was lost with it. It is never pushed again without evidence. */
+void flow_recovered(struct step *s)
+{
+    struct payment *p = s->p;
+
+    if (s->e->attempt <= p->attempt || payment_state_final(p->state))
+        return;
+    p->attempt = s->e->attempt;
+    p->mac_key = s->policy->mac_key;
+    p->owner = 0;
+    p->holds_phone = !s->e->phone_taken;
+    p->pushed_at = s->now_at;
+    p->queries = 0;
+    p->query_code[0] = p->checkout_id[0] = p->merchant_id[0] = '\0';
+    p->query_code_at = 0;
+    step_result(s, RESULT_LOST, EVIDENCE_NONE, RECOVERED_CODE, RECOVERED_TEXT);
+    if (p->state == PAYMENT_UNRESOLVED)
+        step_unresolved(s);
+    else
+        step_unknown(s);
 }

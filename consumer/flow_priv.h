@@ -89,6 +89,7 @@ void flow_query(struct step *s);
 void flow_never_began(struct step *s);
 void flow_orphan(struct step *s);
 void flow_no_trace(struct step *s);
+void flow_recovered(struct step *s);
 /** The event's verdict says paid. */
 void flow_paid(struct step *s, enum evidence evidence); /* flow_money.c    */
 void flow_money(struct step *s);

@@ -37,6 +37,7 @@ struct gate_call {
     struct gate *gate;
     struct uuid payment;
     int attempt;
+    struct recorder_source source;
     char mac[CALLBACK_MAC_SIZE]; /* of the callback's path */
     int64_t msisdn, amount;
     const struct shortcode *to;
@@ -166,7 +167,8 @@ static bool before_push(void *arg)
     WINDOW(push_unmarked);
     if (!g->spec.recorder)
         return true;
-    c->result.slot = recorder_begin(g->spec.recorder, &c->payment, c->attempt);
+    c->result.slot =
+        recorder_begin(g->spec.recorder, &c->payment, c->attempt, &c->source);
     WINDOW(push_marked);
     if (c->result.slot >= 0)
         return true;
@@ -442,6 +444,8 @@ static void take(struct gate *g, const struct payment *p, bool query,
     c->query = query;
     c->payment = p->req.id;
     c->attempt = p->attempt;
+    c->source = (struct recorder_source){p->source_topic, p->source_partition,
+                                         p->source_offset};
     c->msisdn = p->req.msisdn;
     c->amount = p->req.amount;
     c->to = config_shortcode(g->cfg, p->req.shortcode);

@@ -18,19 +18,32 @@
 #include "common/must.h"
 #include "common/payment_row.h"
 #include "common/pg.h"
+#include "consumer/store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { Q_BIRTH, Q_BEAT, Q_DEAD, Q_ORPHANS, Q_SETTLED };
+enum { Q_MEMORY, Q_BIRTH, Q_BEAT, Q_DEAD, Q_ORPHANS, Q_SETTLED };
 
 /* Dead workers looked at in one round; the rest come in the next. */
 #define DEAD_PER_ROUND 8
 #define LOOKS_PER_DEATH 6 /* rounds within worker.heartbeat_dead_ms */
 
 static const struct pg_statement statements[] = {
+    /* Who comes first says when. Nothing is found by who comes second in the
+       same moment: it asks again. */
+    [Q_MEMORY] = {"pulse_memory",
+                  "WITH n AS (SELECT " LEDGER_NAME
+                  " AS name FROM pg_control_system()), "
+                  "u AS (UPDATE memory m SET name = n.name, since = CASE "
+                  "WHEN m.name = '' THEN NULL ELSE clock_timestamp() END "
+                  "FROM n WHERE m.name <> n.name RETURNING m.name, m.since), "
+                  "f AS (SELECT * FROM u UNION ALL "
+                  "SELECT m.name, m.since FROM memory m JOIN n USING (name)) "
+                  "SELECT name, coalesce((extract(epoch FROM clock_timestamp() "
+                  "- since) * 1000000)::bigint, $1::bigint) FROM f"},
     [Q_BIRTH] = {"pulse_birth",
                  "INSERT INTO workers (host, boot, pid, recorder) "
                  "VALUES ($1, $2, $3, $4) RETURNING incarnation, "
@@ -82,9 +95,12 @@ struct pulse {
     struct pg *pg;
     int64_t incarnation;
     char host[65], boot[40];
-    int64_t sent_us;      /* when the beat in flight was sent, 0 = none */
-    int64_t confirmed_us; /* when the last confirmed one was sent       */
-    unsigned term;        /* of trust, +1 with each silence */
+    int64_t sent_us;          /* when the beat in flight was sent, 0 = none */
+    int64_t confirmed_us;     /* when the last confirmed one was sent       */
+    unsigned term;            /* of trust, +1 with each silence */
+    char ledger[LEDGER_SIZE]; /* whose memory it is */
+    bool known;               /* ... on this connection */
+    int64_t quiet_us;         /* when nothing of before goes out any more */
     bool registering, looking, leaving;
     int64_t look_from_us; /* others may still be on their way to this server */
     size_t looks;         /* orphan queries in flight */
@@ -194,6 +210,43 @@ static void send_beat(struct pulse *p)
     pg_sync(p->pg, beaten, p);
 }
 
+/* Before the first beat on a connection: that one would confirm claims which
+   this memory may have lost. */
+static void remembered(void *arg, struct pg_result *const *results, size_t n,
+                       const struct err *err)
+{
+    struct pulse *p = arg;
+    int64_t trust_us = p->cfg->worker_heartbeat_trust_ms * US_PER_MS, ago_us;
+    const char *name;
+
+    (void)n;
+    p->sent_us = 0;
+    if (err)
+        log_warn("pulse", "memory_unread", KV_ERR(err));
+    if (err || !pg_rows(results[0]))
+        return; /* the next beat asks again */
+    timer_set(p->loop, &p->beat, clock_now_us());
+    name = pg_get_text(results[0], 0, 0, NULL);
+    ago_us = MAX(pg_get_int(results[0], 0, 1), 0);
+    p->quiet_us = clock_now_us() + MAX(trust_us - ago_us, 0);
+    p->known = true;
+    if (strcmp(name, p->ledger) == 0)
+        return;
+    log_info("pulse", "ledger", KV("was", p->ledger), KV("is", name),
+             KV_INT("found_ago_us", ago_us));
+    text_copy(p->ledger, sizeof(p->ledger), name);
+    p->term++;
+}
+
+static void ask_memory(struct pulse *p)
+{
+    struct pg_params *q = pg_params(p->pg);
+
+    pg_int8(q, p->cfg->worker_heartbeat_trust_ms * US_PER_MS);
+    pg_send(p->pg, Q_MEMORY, q);
+    pg_sync(p->pg, remembered, p);
+}
+
 static void beat(void *arg)
 {
     struct pulse *p = arg;
@@ -203,7 +256,9 @@ static void beat(void *arg)
     if (p->leaving || p->sent_us || p->registering || !pg_up(p->pg, NULL, 0))
         return;
     p->sent_us = now;
-    if (p->incarnation)
+    if (!p->known)
+        ask_memory(p);
+    else if (p->incarnation)
         send_beat(p);
     else
         send_birth(p);
@@ -217,6 +272,16 @@ bool pulse_trusted(const struct pulse *p)
 unsigned pulse_term(const struct pulse *p)
 {
     return p->term;
+}
+
+const char *pulse_ledger(const struct pulse *p)
+{
+    return p->ledger;
+}
+
+bool pulse_quiet(const struct pulse *p)
+{
+    return *p->ledger && clock_now_us() >= p->quiet_us;
 }
 
 int64_t pulse_incarnation(const struct pulse *p)
@@ -360,7 +425,7 @@ static void on_state(void *arg, bool up)
 {
     struct pulse *p = arg;
 
-    p->looking = false;
+    p->looking = p->known = false;
     if (!up)
         return;
     p->look_from_us =

@@ -5,6 +5,10 @@
  * is older than worker.heartbeat_dead_ms (rule S6; after a restart of Postgres
  * everyone has that time anew). What it finds it hands to the driver; it
  * changes no payment itself.
+ *
+ * On each connection it looks first whose memory answers (rule S2). Where that
+ * is another one, commits may be lost: this worker's term of trust ends, and
+ * pulse_quiet() says when everybody's has.
  */
 #ifndef FOLENI_CONSUMER_PULSE_H
 #define FOLENI_CONSUMER_PULSE_H
@@ -61,6 +65,18 @@ bool pulse_trusted(const struct pulse *pulse);
  * dead meanwhile, so what was promised in one term is void in the next.
  */
 unsigned pulse_term(const struct pulse *pulse);
+
+/** LEDGER_NAME of the Postgres that hears our beats; "" until it is known. */
+const char *pulse_ledger(const struct pulse *pulse);
+
+/**
+ * Whether no worker may send what it claimed of the memory before this one.
+ * The one before had died when anybody first saw this one, and confirms no beat
+ * since; a worker that is confirmed here has given its claims up. So they are
+ * over worker.heartbeat_trust_ms after that first sight, if that is the same
+ * for all workers.
+ */
+bool pulse_quiet(const struct pulse *pulse);
 
 /** 0 until registered. */
 int64_t pulse_incarnation(const struct pulse *pulse);

@@ -5,14 +5,16 @@
  * no mark or a whole one. flock says whether the writer lives; the boot id says
  * whether its page cache does.
  *
- * A slot that is freed keeps its mark until its turn comes again. So who has
- * lost the outcome (a Postgres that forgot its last commits) does not read that
- * the attempt never began.
+ * A slot that is freed keeps its mark until its turn comes again: with slots to
+ * spare (RECORDER_MEMORY) that is so many pushes later at the soonest. So who
+ * has lost the outcome (a Postgres that forgot its last commits) does not read
+ * that the attempt never began, and learns of what it has forgotten altogether.
  */
 #include "consumer/recorder.h"
 
 #include "common/must.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -45,7 +47,10 @@ struct slot {
     char checkout_id[CHECKOUT_ID_MAX + 1];
     char merchant_id[CHECKOUT_ID_MAX + 1];
     char code[RESULT_CODE_MAX + 1];
-    char pad[41];
+    int32_t partition;
+    int64_t offset;
+    uint8_t topic;
+    char pad[23];
 };
 
 _Static_assert(sizeof(struct slot) == 256, "a slot is 256 bytes");
@@ -160,7 +165,8 @@ const char *recorder_path(const struct recorder *r)
     return r->path;
 }
 
-int recorder_begin(struct recorder *r, const struct uuid *payment, int attempt)
+int recorder_begin(struct recorder *r, const struct uuid *payment, int attempt,
+                   const struct recorder_source *source)
 {
     struct slot *s;
     int at;
@@ -176,6 +182,9 @@ int recorder_begin(struct recorder *r, const struct uuid *payment, int attempt)
     atomic_thread_fence(memory_order_release);
     memcpy(s->payment, payment->b, sizeof(s->payment));
     s->attempt = attempt;
+    s->topic = (uint8_t)source->topic;
+    s->partition = source->partition;
+    s->offset = source->offset;
     atomic_store_explicit(&s->begun, 1, memory_order_release);
     return at;
 }
@@ -319,6 +328,85 @@ struct recorder_mark recorder_find(const struct recorder_reading *r,
         break;
     }
     return mark;
+}
+
+/* A slot as it stands, of a writer that may be at work on it: what is the same
+   twice, and counts after each time, was not torn. False = it does not count.
+   */
+static bool copy_slot(const struct slot *s, struct slot *ret)
+{
+    struct slot again;
+
+    memcpy(ret, s, sizeof(*ret));
+    atomic_thread_fence(memory_order_acquire);
+    if (!atomic_load_explicit(&s->begun, memory_order_acquire))
+        return false;
+    memcpy(&again, s, sizeof(again));
+    atomic_thread_fence(memory_order_acquire);
+    return atomic_load_explicit(&s->begun, memory_order_acquire) &&
+           ret->begun && again.begun && ret->attempt == again.attempt &&
+           memcmp(ret->payment, again.payment, sizeof(ret->payment)) == 0;
+}
+
+static bool read_slot(const struct slot *s, struct recorder_begun *ret)
+{
+    struct slot copy;
+
+    if (!copy_slot(s, &copy))
+        return false;
+    *ret = (struct recorder_begun){.attempt = copy.attempt};
+    memcpy(ret->payment.b, copy.payment, sizeof(copy.payment));
+    ret->source =
+        (struct recorder_source){copy.topic, copy.partition, copy.offset};
+    ret->mark.begun = true;
+    if (copy.answered)
+        copy_answer(&ret->mark, &copy);
+    return true;
+}
+
+static int is_recorder(const struct dirent *e)
+{
+    size_t n = strlen(e->d_name);
+
+    return n > 4 && strcmp(e->d_name + n - 4, ".rec") == 0;
+}
+
+static struct recorder_reading *read_anybodys(const char *directory,
+                                              const char *name)
+{
+    struct recorder_reading *r = NULL;
+    char path[1280];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    (void)map_reading(fd, &r);
+    close(fd);
+    return r;
+}
+
+void recorder_each_begun(const char *directory,
+                         void (*found)(void *arg,
+                                       const struct recorder_begun *begun),
+                         void *arg)
+{
+    struct recorder_begun begun;
+    struct dirent **names;
+    int n = scandir(directory, &names, is_recorder, alphasort);
+
+    for (int i = 0; i < n; i++) {
+        struct recorder_reading *r = read_anybodys(directory, names[i]->d_name);
+
+        for (size_t k = 0; r && k < r->slots; k++)
+            if (read_slot(&r->slot[k], &begun))
+                found(arg, &begun);
+        recorder_reading_free(r);
+        free(names[i]);
+    }
+    if (n >= 0)
+        free(names);
 }
 
 void recorder_remove(const char *path)

@@ -20,6 +20,10 @@
 
 struct recorder;
 
+/** Slots beside those that may be in use (1 MiB): so many pushes of before are
+ *  remembered. */
+#define RECORDER_MEMORY 4096
+
 /** Makes and locks a file with @p slots in @p directory (made when missing). */
 MUST_CHECK enum err_code recorder_open(const char *directory, size_t slots,
                                        struct recorder **ret, struct err *err);
@@ -29,8 +33,16 @@ void recorder_close(struct recorder *r, bool remove);
 
 const char *recorder_path(const struct recorder *r);
 
+/** Where the request of a payment stands in Kafka. */
+struct recorder_source {
+    int topic; /* enum topic, as in the row */
+    int32_t partition;
+    int64_t offset;
+};
+
 /** Marks @p attempt of @p payment as begun; -1 = no free slot: do not push. */
-int recorder_begin(struct recorder *r, const struct uuid *payment, int attempt);
+int recorder_begin(struct recorder *r, const struct uuid *payment, int attempt,
+                   const struct recorder_source *source);
 
 /** Notes a complete answer in @p slot, before it is stored. */
 void recorder_answer(struct recorder *r, int slot, const char *verdict,
@@ -69,6 +81,27 @@ struct recorder_mark {
 /** What the file says of an attempt; not begun when it holds no mark. */
 struct recorder_mark recorder_find(const struct recorder_reading *r,
                                    const struct uuid *payment, int attempt);
+
+/* --- reading everybody's marks of what began --- */
+
+/** An attempt that began: positive evidence, whoever shows it, living or dead.
+ *  That one is not among them says nothing. */
+struct recorder_begun {
+    struct uuid payment;
+    int attempt;
+    struct recorder_source source;
+    struct recorder_mark mark;
+};
+
+/**
+ * Calls @p found for each attempt that a file of this boot in @p directory
+ * shows as begun, also those of the living. A mark is kept until its slot is
+ * used again, so it holds the last pushes of each process.
+ */
+void recorder_each_begun(const char *directory,
+                         void (*found)(void *arg,
+                                       const struct recorder_begun *begun),
+                         void *arg);
 
 /** Removes the file of a dead worker: all its rows are settled. A living one
  *  keeps its file, whatever a registration under its path made of it. */

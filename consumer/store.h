@@ -142,7 +142,8 @@ struct step_row {
     enum step_end {
         STEP_WRITTEN,
         STEP_STALE,     /* another version is there: look again         */
-        STEP_PHONE_BUSY /* takes_phone and the phone is held, or equal amount */
+        STEP_PHONE_BUSY /* takes_phone and the phone is held, or equal amount;
+                           or FLOW_RECOVERED, and the phone is held        */
     } end;
     int64_t lease_us; /* takes_phone and written                        */
 };
@@ -193,9 +194,18 @@ void store_due(struct store *store, unsigned pools, size_t max, int64_t hold_us,
 /* --- intake positions --- */
 
 /**
- * @param ledger  Which memory Postgres has: "system identifier/timeline". It
- *                changes when another server or a promoted standby answers.
+ * Which memory Postgres has, from pg_control_system(): "system identifier/
+ * timeline/start". It changes when another server, a promoted standby or the
+ * same one after a restart answers: only then can commits have been lost. The
+ * name of the present WAL file begins with the timeline. Everybody may ask.
  */
+#define LEDGER_NAME                                             \
+    "system_identifier || '/' || ('x' || left(pg_walfile_name(" \
+    "pg_current_wal_lsn()), 8))::bit(32)::int || '/' || "       \
+    "floor(extract(epoch FROM pg_postmaster_start_time()) * 1000)::bigint"
+#define LEDGER_SIZE KAFKA_METADATA_SIZE
+
+/** @param ledger  LEDGER_NAME. */
 typedef void (*store_positions_fn)(void *arg, const char *ledger,
                                    const struct kafka_position *positions,
                                    size_t n, const struct err *err);

@@ -289,12 +289,8 @@ static const char due_sql[] =
 
 /* --- the rest --- */
 
-/* Both may be called by everybody. The name of the present WAL file begins with
-   the timeline. */
 static const char ledger_sql[] =
-    "SELECT system_identifier || '/' || "
-    "('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int "
-    "FROM pg_control_system()";
+    "SELECT " LEDGER_NAME " FROM pg_control_system()";
 
 static const char positions_sql[] =
     "SELECT r.n, i.next_offset FROM unnest($1::text[], $2::int4[]) "

@@ -161,7 +161,9 @@ static void refused(struct step *s, const struct err *err)
 {
     struct step_row *row = s->rows[s->from];
 
-    if (row->takes_phone && err->code == ERR_CONFLICT) {
+    bool takes = row->takes_phone || row->cause == FLOW_RECOVERED;
+
+    if (takes && err->code == ERR_CONFLICT) {
         row->end = STEP_PHONE_BUSY;
     } else {
         row->end = STEP_STALE;

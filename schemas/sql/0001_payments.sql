@@ -84,9 +84,13 @@ CREATE TABLE timeline (
     PRIMARY KEY (payment, version)
 );
 
--- Every life of a worker process. Dead = heartbeat_at too old.
+-- Every life of a worker process. Dead = heartbeat_at too old. Its number is
+-- milliseconds and chance, and no sequence: a server that has forgotten a living
+-- worker must not give its number to another one.
 CREATE TABLE workers (
-    incarnation  bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    incarnation  bigint      PRIMARY KEY DEFAULT (
+        ((extract(epoch FROM clock_timestamp()) * 1000)::bigint << 12)
+        + floor(random() * 4096)::bigint),
     host         text        NOT NULL,
     boot         text        NOT NULL, -- /proc/sys/kernel/random/boot_id
     pid          integer     NOT NULL,
@@ -97,6 +101,15 @@ CREATE TABLE workers (
 );
 CREATE INDEX workers_unsettled ON workers (incarnation)
     WHERE settled_at IS NULL;
+
+-- One row: which server's memory this is, as the workers first found it. After
+-- another one has taken its place what was claimed before may still go out for
+-- a while; `since` says when that began to end, NULL = there was none before.
+CREATE TABLE memory (
+    name  text        NOT NULL, -- system/timeline/start, '' = not looked yet
+    since timestamptz
+);
+INSERT INTO memory (name) VALUES ('');
 
 -- How far each partition was claimed; Kafka's committed offset follows it.
 CREATE TABLE intake (

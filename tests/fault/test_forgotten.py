@@ -5,7 +5,7 @@ import itertools
 import json
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from tests.fault import crowd
 from tests.fault.conftest import QUICK_DEATH
@@ -123,16 +123,102 @@ def test_restored_base_backup(paired):
     assert found.count("succeeded") == 2 * N, "its callbacks were read again"
 
 
+RETRIES = 6
+# Whoever waits for a retry waits till the test says so.
+PATIENT = {"payments.backoff_min_ms": 3600000,
+           "payments.backoff_max_ms": 3600000,
+           "payments.query_first_ms": 500}
+
+
+def throttled(world):
+    """Payments whose first push is refused for now and whose second is paid,
+    as only a query will tell; they wait, and the ledger says so."""
+    asked = crowd.orders(world, RETRIES)
+    world.sim.scripts({p["msisdn"]: [
+        {"answer": "spike"}, {"fate": "pay", "callback": "lost"}]
+        for p in asked})
+    crowd.Crowd(world, asked, name="retried").join()
+    wait_for("all of them wait", lambda: world.query(
+        "SELECT count(*) AS n FROM payments WHERE state = 3 AND attempt = 1"
+    )[0]["n"] == RETRIES, crowd.LIVENESS_S)
+    return asked
+
+
+def retry(world):
+    world.query("UPDATE payments SET next_action_at = now() "
+                "WHERE state = 3 RETURNING 1")
+
+
+@pytest.mark.parametrize("killed", [False, True],
+                         ids=["worker lives", "worker is dead"])
+def test_retries_of_the_lost_time(paired, killed):
+    """`intake` and Kafka tell nothing of them: the recorder does."""
+    world, pair = paired(settings=PATIENT)
+    asked = throttled(world)
+    wait_for("the standby has it all", pair.streaming, 30)
+    pair.cut()
+    retry(world)
+    pushed(world, 2 * RETRIES)
+    if killed:
+        world.worker.kill9()
+    pair.promote()
+    retry(world)
+    if killed:
+        world.start_worker(world.worker)
+    wait_for("they are entered", lambda: world.query(
+        "SELECT count(*) AS n FROM timeline WHERE cause = 16 AND attempt = 2"
+    )[0]["n"] == RETRIES, crowd.LIVENESS_S)
+    found = crowd.settle(world)
+    assert found.count("succeeded") == RETRIES
+    for payment in asked:
+        assert len(world.sim.pushes(payment["msisdn"])) == 2
+    assert not stopped(world)
+
+
+def test_claims_that_only_a_recorder_knows(paired):
+    """Kafka's offsets, too, are those of before: as if the worker had died
+    before it could commit them."""
+    world, pair = paired()
+    crowd.Crowd(world, crowd.orders(world, N), name="kept").join()
+    crowd.settle(world)
+    wait_for("the standby has it all", pair.streaming, 30)
+    pair.cut()
+    ends = world.topics.ends("payments.requests.normal")
+    crowd.Crowd(world, crowd.orders(world, N), name="lost").join()
+    pushed(world, 2 * N)
+    world.worker.kill9()
+    pair.promote()
+    wait_for("the dead member has left", lambda: is_reset(
+        world, lambda p, first, last: ends[p][1]), crowd.LIVENESS_S)
+    world.start_worker(world.worker)
+    wait_stopped(world)
+    wait_for("Kafka is told", lambda: sum(
+        p["records"] for p in plan_of(world)["partitions"]) == N)
+    recover(world)
+    found = crowd.settle(world)
+    crowd.pushed_once(found)
+    assert found.count("succeeded") == 2 * N
+
+
 def reset(world, at):
-    """Somebody moves the group's offsets: at(first, next) of each partition."""
+    """Somebody moves the group's offsets, per partition: at(p, first, next)."""
     name = "payments.requests.normal"
     consumer = Consumer({"bootstrap.servers": world.broker.bootstrap,
                          "group.id": world.prefix + "foleni.normal",
                          "enable.auto.commit": False, "log_level": 0})
     consumer.commit(asynchronous=False, offsets=[
-        TopicPartition(world.prefix + name, p, at(first, last))
+        TopicPartition(world.prefix + name, p, at(p, first, last))
         for p, (first, last) in world.topics.ends(name).items()])
     consumer.close()
+
+
+def is_reset(world, at):
+    """The same, when nobody is in the group any more."""
+    try:
+        reset(world, at)
+    except KafkaException:
+        return False
+    return True
 
 
 def test_offsets_reset(fault_world):
@@ -142,14 +228,14 @@ def test_offsets_reset(fault_world):
     crowd.Crowd(world, crowd.orders(world, N), name="a").join()
     crowd.settle(world)
     world.worker.stop()
-    reset(world, lambda first, last: first)
+    reset(world, lambda p, first, last: first)
     crowd.Crowd(world, crowd.orders(world, N), name="b").join()
     world.start_worker(world.worker)
     crowd.pushed_once(crowd.settle(world))
     world.worker.stop()
     skipped = crowd.Crowd(world, crowd.orders(world, N), name="c")
     skipped.join()
-    reset(world, lambda first, last: last)
+    reset(world, lambda p, first, last: last)
     world.start_worker(world.worker)
     wait_stopped(world)
     done = recover(world)["partitions"]

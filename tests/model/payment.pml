@@ -295,7 +295,7 @@ inline perish(w)
 }
 
 #ifdef FORGETS
-/* Attempts that began and of which the row knows nothing. */
+/* flow_recovered(): attempts that began and of which the row knows nothing. */
 inline enter_begun(w, d)
 {
     if
@@ -421,10 +421,10 @@ end:
     :: d_step { /* intake_commit(): follows the claim */
         SERVED(w) && intake && !offset && pc[w] != RECORD &&
         pc[w] != CLAIM_UNSURE -> offset = true }
-    :: d_step { /* on_state(): drops what it was about to push */
+    :: d_step { /* remembered(): drops what it was about to push */
         alive[w] && pc[w] != CHECKED && !noticed[w] ->
             noticed[w] = true; lease[w] = false }
-    :: d_step { /* start_part(), on_forgotten(), recorder_read(): compared */
+    :: d_step { /* start_part(), on_forgotten(), compare(): all is entered */
         alive[w] && noticed[w] && !remembers[w] && QUIET(0) && QUIET(1) ->
             stopped = (offset && !intake);
             drop_claim(w);
@@ -553,7 +553,7 @@ end:
             move(UNKNOWN) }
     :: d_step { /* flow_never_began(), recorder_read() */
         ORPHANED(d) && !begun[SLOT(d, attempt)] -> leave(WAITING) }
-    :: d_step { /* answer_event(), recorder_find() */
+    :: d_step { /* mark_answer(), recorder_find() */
         ORPHANED(d) && noted[SLOT(d, attempt)] != NOTHING ->
             flow_answer(attempt, noted[SLOT(d, attempt)]) }
     :: d_step { /* flow_no_trace() */

@@ -35,6 +35,7 @@ struct world {
     char path[1024]; /* of the last recorder */
 };
 
+UNUSED static const struct recorder_source from = {1, 2, 3};
 UNUSED static const struct uuid one = {{1}}, two = {{2}}, three = {{3}};
 
 UNUSED static int set_up(void **state)

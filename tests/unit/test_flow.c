@@ -2,6 +2,7 @@
  * The core, without any service: each arrow of the picture of states, and what
  * must not happen beside it. Random histories are in tests/histories.
  */
+#include "common/recovered.h"
 #include "tests/unit/flow_steps.h"
 
 #include <setjmp.h>
@@ -595,6 +596,47 @@ static void test_ended_attempt_is_not_the_recorders(void **state)
     }
 }
 
+/* A recorder shows attempt @p n of a payment that Postgres gave back as it was
+   before. */
+static struct flow_out recovered(const struct payment *p, int n, bool taken)
+{
+    struct flow_event e = event(FLOW_RECOVERED, n);
+
+    e.phone_taken = taken;
+    return step(p, &e, T0 + 5 * US_PER_S);
+}
+
+static void test_forgotten_attempt_is_unknown(void **state)
+{
+    struct payment p = claimed(CLAIM_WAIT);
+    struct flow_out out = recovered(&p, 1, false);
+
+    (void)state;
+    assert_true(out.changed);
+    assert_int_equal(out.next.state, PAYMENT_UNKNOWN);
+    assert_int_equal(out.next.attempt, 1);
+    assert_int_equal(out.next.owner, 0);
+    assert_true(out.next.holds_phone);
+    assert_int_equal(out.next.pushed_at, T0 + 5 * US_PER_S);
+    assert_int_equal(out.next.version, p.version + RECOVERED_AHEAD);
+    assert_false(out.actions[FLOW_DO_PUSH]);
+    assert_true(out.actions[FLOW_DO_ANNOUNCE]);
+    assert_false(recovered(&p, 1, true).next.holds_phone);
+    p = out.next;
+    assert_false(recovered(&p, 1, false).changed); /* entered already */
+    p = prompted();
+    out = recovered(&p, 2, false);
+    assert_int_equal(out.next.state, PAYMENT_UNKNOWN);
+    assert_string_equal(out.next.checkout_id, ""); /* of attempt 1 */
+    assert_false(recovered(&p, 1, false).changed);
+    p.state = PAYMENT_UNRESOLVED;
+    out = recovered(&p, 2, false);
+    assert_int_equal(out.next.state, PAYMENT_UNRESOLVED);
+    assert_int_equal(out.next.attempt, 2);
+    p.state = PAYMENT_SUCCEEDED;
+    assert_false(recovered(&p, 2, false).changed);
+}
+
 static void test_late_answer_revives_unknown(void **state)
 {
     struct payment p = unknown();
@@ -685,6 +727,7 @@ int main(void)
         cmocka_unit_test(test_orphan_is_unknown_then_recorder_speaks),
         cmocka_unit_test(test_ended_attempt_is_not_the_recorders),
         cmocka_unit_test(test_late_answer_revives_unknown),
+        cmocka_unit_test(test_forgotten_attempt_is_unknown),
         cmocka_unit_test(test_soft_codes_are_unknown),
         cmocka_unit_test(test_owed_event_is_sent_again),
         cmocka_unit_test(test_no_illegal_move),

@@ -264,6 +264,59 @@ static void test_a_connection_that_dies(void **state)
     assert_int_equal(pulse_incarnation(w->pulse), w->incarnation);
 }
 
+static void reconnect(struct world *w)
+{
+    int64_t reconnects = metric_get(M_PG_RECONNECTS), at;
+
+    ledger_run(w->other, "SELECT pg_terminate_backend(pid) FROM "
+                         "pg_stat_activity WHERE application_name = "
+                         "'foleni-worker pulse'");
+    WAIT(w, metric_get(M_PG_RECONNECTS) > reconnects);
+    at = beat_at(w);
+    WAIT(w, beat_at(w) > at);
+}
+
+/* Another memory has taken the place of the one before: there is time for
+   everybody to give up what was claimed of that. */
+static void test_another_memory(void **state)
+{
+    struct world *w = *state;
+
+    WAIT(w, w->born == 1 && pulse_quiet(w->pulse));
+    assert_true(strlen(pulse_ledger(w->pulse)) > 5);
+    w->cfg.worker_heartbeat_trust_ms = 600000;
+    reconnect(w); /* the same one: nothing is to be waited for */
+    assert_true(pulse_quiet(w->pulse));
+    ledger_run(w->other, "UPDATE memory SET name = '1/2/3'");
+    reconnect(w);
+    WAIT(w, !pulse_quiet(w->pulse));
+    assert_int_equal(
+        ledger_ask(w->other, "SELECT count(*) FROM memory WHERE since IS NOT "
+                             "NULL AND since < clock_timestamp() AND "
+                             "name <> '1/2/3'"),
+        1);
+    w->cfg.worker_heartbeat_trust_ms = 200;
+    reconnect(w); /* known by now, and for long enough soon */
+    WAIT(w, pulse_quiet(w->pulse));
+    ledger_run(w->other, "UPDATE memory SET since = NULL");
+}
+
+/* A server that has forgotten this worker must not call another one so. */
+static void test_numbers_are_not_given_again(void **state)
+{
+    struct world *w = *state;
+    int64_t mine;
+
+    WAIT(w, w->born == 1);
+    mine = w->incarnation;
+    ledger_run(w->other, "TRUNCATE workers RESTART IDENTITY");
+    assert_int_not_equal(
+        ledger_ask(w->other, "INSERT INTO workers (host, boot, pid, recorder) "
+                             "VALUES ('h', 'b', 1, '') RETURNING incarnation"),
+        mine);
+    WAIT(w, w->declared_dead == 1);
+}
+
 static void test_declared_dead(void **state)
 {
     struct world *w = *state;
@@ -470,6 +523,8 @@ int main(void)
         TEST(test_a_late_answer_is_old),
         TEST(test_a_silence_ends_the_term),
         TEST(test_a_connection_that_dies),
+        TEST(test_another_memory),
+        TEST(test_numbers_are_not_given_again),
         TEST(test_declared_dead),
         TEST(test_leaves),
         TEST(test_the_dead_of_this_host),

@@ -13,8 +13,8 @@ static void begin_one_answer_two(struct recorder *r)
 {
     int slot;
 
-    must(recorder_begin(r, &one, 1) >= 0);
-    slot = recorder_begin(r, &two, 7);
+    must(recorder_begin(r, &one, 1, &from) >= 0);
+    slot = recorder_begin(r, &two, 7, &from);
     recorder_answer(r, slot, "accepted", CHECKOUT_ID, MERCHANT_ID, "0");
 }
 
@@ -73,12 +73,12 @@ static void test_a_living_workers_file_stays(void **state)
 
 static void use_a_slot_again(struct recorder *r)
 {
-    int slot = recorder_begin(r, &one, 1);
+    int slot = recorder_begin(r, &one, 1, &from);
 
     recorder_answer(r, slot, "accepted", CHECKOUT_ID, MERCHANT_ID, "0");
     recorder_free_slot(r, slot);
     for (int i = 0; i < SLOTS; i++)
-        must(recorder_begin(r, &two, i + 1) >= 0);
+        must(recorder_begin(r, &two, i + 1, &from) >= 0);
 }
 
 /* What a slot said before does not stick to the next attempt. */
@@ -105,12 +105,12 @@ static void test_a_slot_used_again(void **state)
 
 static void end_one(struct recorder *r)
 {
-    int slot = recorder_begin(r, &one, 1);
+    int slot = recorder_begin(r, &one, 1, &from);
 
     recorder_answer(r, slot, "accepted", CHECKOUT_ID, MERCHANT_ID, "0");
     recorder_free_slot(r, slot);
     for (int i = 0; i < SLOTS - 1; i++) /* none of them takes its place */
-        recorder_free_slot(r, recorder_begin(r, &two, i + 1));
+        recorder_free_slot(r, recorder_begin(r, &two, i + 1, &from));
 }
 
 /* Postgres may have forgotten the outcome; the attempt did begin. */
@@ -128,6 +128,66 @@ static void test_an_ended_attempt_did_begin(void **state)
     assert_true(recorder_find(reading, &two, 1).begun);
     assert_false(recorder_find(reading, &two, SLOTS).begun);
     recorder_reading_free(reading);
+}
+
+struct all {
+    struct recorder_begun begun[2 * SLOTS];
+    int n;
+};
+
+static void add_begun(void *arg, const struct recorder_begun *begun)
+{
+    struct all *all = arg;
+
+    must(all->n < 2 * SLOTS);
+    all->begun[all->n++] = *begun;
+}
+
+static const struct recorder_begun *begun_of(const struct all *all,
+                                             const struct uuid *payment)
+{
+    for (int i = 0; i < all->n; i++)
+        if (uuid_equal(&all->begun[i].payment, payment))
+            return &all->begun[i];
+    return NULL;
+}
+
+static void begin_three(struct recorder *r)
+{
+    const struct recorder_source far = {2, 7, INT64_C(5000000000)};
+
+    recorder_begin(r, &three, 2, &far);
+}
+
+/* Of the dead and the living; what is no recorder of ours says nothing. */
+static void test_what_began_anywhere(void **state)
+{
+    struct world *w = *state;
+    struct recorder *mine;
+    struct all all = {.n = 0};
+    char path[400];
+    FILE *torn;
+    pid_t pid;
+
+    kill_it(live(w, end_one));
+    pid = live(w, begin_three);
+    mine = make(w);
+    snprintf(path, sizeof(path), "%s/worker-torn.rec", w->directory);
+    torn = fopen(path, "w");
+    must(torn && fputs("torn", torn) > 0 && fclose(torn) == 0);
+    recorder_each_begun(w->directory, add_begun, &all);
+    assert_int_equal(all.n, SLOTS + 1);
+    assert_true(begun_of(&all, &one)->mark.answered);
+    assert_string_equal(begun_of(&all, &one)->mark.checkout_id, CHECKOUT_ID);
+    assert_int_equal(begun_of(&all, &three)->attempt, 2);
+    assert_false(begun_of(&all, &three)->mark.answered);
+    assert_int_equal(begun_of(&all, &three)->source.topic, 2);
+    assert_int_equal(begun_of(&all, &three)->source.partition, 7);
+    assert_int_equal(begun_of(&all, &three)->source.offset, 5000000000);
+    kill_it(pid);
+    recorder_close(mine, true);
+    recorder_each_begun("/nowhere/at/all", add_begun, &all);
+    assert_int_equal(all.n, SLOTS + 1);
 }
 
 static void die_at_once(struct recorder *r)
@@ -174,7 +234,7 @@ static void test_killed_at_any_moment(void **state)
 
             must(write(fds[1], w->path, sizeof(w->path)) > 0);
             for (int n = 1;; n++) { /* marks, answers, frees, for ever */
-                int slot = recorder_begin(r, &one, n);
+                int slot = recorder_begin(r, &one, n, &from);
 
                 recorder_answer(r, slot, "accepted", CHECKOUT_ID, MERCHANT_ID,
                                 "0");
@@ -211,18 +271,18 @@ static void test_slots(void **state)
 
     assert_int_equal(recorder_used(r), 0);
     for (int i = 0; i < SLOTS; i++) {
-        slots[i] = recorder_begin(r, &one, i + 1);
+        slots[i] = recorder_begin(r, &one, i + 1, &from);
         assert_in_range(slots[i], 0, SLOTS - 1);
         for (int k = 0; k < i; k++)
             assert_int_not_equal(slots[k], slots[i]);
         assert_int_equal(recorder_used(r), i + 1);
     }
-    assert_int_equal(recorder_begin(r, &one, 99), -1);
+    assert_int_equal(recorder_begin(r, &one, 99, &from), -1);
     assert_int_equal(recorder_used(r), SLOTS);
     recorder_free_slot(r, slots[2]);
     assert_int_equal(recorder_used(r), SLOTS - 1);
-    assert_int_equal(recorder_begin(r, &two, 1), slots[2]);
-    assert_int_equal(recorder_begin(r, &two, 2), -1);
+    assert_int_equal(recorder_begin(r, &two, 1, &from), slots[2]);
+    assert_int_equal(recorder_begin(r, &two, 2, &from), -1);
     recorder_close(r, true);
 }
 
@@ -232,9 +292,9 @@ static void answer_at_length(struct recorder *r)
 
     memset(longest, 'x', sizeof(longest) - 1);
     longest[sizeof(longest) - 1] = '\0';
-    recorder_answer(r, recorder_begin(r, &one, 1), longest, longest, longest,
-                    longest);
-    recorder_begin(r, &two, 1);
+    recorder_answer(r, recorder_begin(r, &one, 1, &from), longest, longest,
+                    longest, longest);
+    recorder_begin(r, &two, 1, &from);
 }
 
 static void test_texts_are_cut_not_spilt(void **state)
@@ -388,6 +448,7 @@ int main(void)
         TEST(test_a_living_workers_file_stays),
         TEST(test_a_slot_used_again),
         TEST(test_an_ended_attempt_did_begin),
+        TEST(test_what_began_anywhere),
         TEST(test_reading_often),
         TEST(test_killed_at_any_moment),
         TEST(test_slots),
