@@ -320,19 +320,28 @@ class KafkaSlow(PgSlow):
 
 class ApiKafkaStall(WindowApi):
     """Kafka is away for the APIs while callbacks come, which go to the spool;
-    one of them dies or freezes in a window of it"""
-    lasts = (1.5, 3)
+    one of them dies or freezes in a window of it, or when it is drained"""
+    lasts = (2.5, 4)
     weight = 1.5
     names = SPOOL_WINDOWS
 
     def strike(self):
+        self.back_at = time.monotonic() + self.dice.uniform(0.7, 1.5)
         for link in self.field.api_kafka_links:
             link.weather.stall()
         super().strike()
 
-    def heal(self):
+    def tick(self):
+        super().tick()
+        if time.monotonic() >= self.back_at:
+            self._back()
+
+    def _back(self):
         for link in self.field.api_kafka_links:
             link.weather.calm()
+
+    def heal(self):
+        self._back()
         super().heal()
 
 
