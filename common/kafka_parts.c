@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OFFSETS_TIMEOUT_MS 5000
-
 void kafka_parts_set(struct kafka_parts *parts,
                      const rd_kafka_topic_partition_list_t *list)
 {
@@ -93,7 +91,7 @@ void kafka_offsets_ask(rd_kafka_t *rk, const char *group,
         rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
     char why[128];
 
-    must(!rd_kafka_AdminOptions_set_request_timeout(options, OFFSETS_TIMEOUT_MS,
+    must(!rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_OFFSETS_MS,
                                                     why, sizeof(why)));
     rd_kafka_AdminOptions_set_opaque(options, (void *)opaque);
     rd_kafka_ListConsumerGroupOffsets(rk, &request, 1, options, to);

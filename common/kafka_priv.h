@@ -102,10 +102,15 @@ struct kafka_position *kafka_parts_positions(const struct kafka_parts *parts);
 rd_kafka_topic_partition_list_t *
 kafka_parts_list(const struct kafka_parts *parts, bool started_only);
 
+/* Longer than twice socket.timeout.ms: librdkafka dies when it gives up while
+   its search for the coordinator is still on its way. */
+#define KAFKA_OFFSETS_MS 25000
+
 /**
- * Asks for committed offsets: an event with @p opaque comes to @p to. @p rk has
- * to be a consumer with a group.id (any, it need not join): without one
- * librdkafka dies when the group's coordinator has moved.
+ * Asks for committed offsets: an event with @p opaque comes to @p to, after
+ * KAFKA_OFFSETS_MS at the latest. @p rk has to be a consumer with a group.id
+ * (any, it need not join): without one librdkafka dies when the group's
+ * coordinator has moved.
  */
 void kafka_offsets_ask(rd_kafka_t *rk, const char *group,
                        const rd_kafka_topic_partition_list_t *list,

@@ -88,7 +88,7 @@ static enum err_code read_committed(rd_kafka_t *rk, const char *group,
     for (size_t i = 0; i < n; i++)
         rd_kafka_topic_partition_list_add(list, topic, (int32_t)i);
     kafka_offsets_ask(rk, group, list, 0, queue);
-    event = rd_kafka_queue_poll(queue, ANSWER_MS);
+    event = rd_kafka_queue_poll(queue, KAFKA_OFFSETS_MS + ANSWER_MS);
     if (event)
         answer = kafka_offsets_answer(event, &why);
     for (int i = 0; answer && i < answer->cnt; i++) {
