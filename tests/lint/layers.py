@@ -20,6 +20,7 @@ LAYERS = {
         ["metrics"],
         ["log"],
         ["sign", "json"],
+        ["seal"],
         ["config"],
         ["loop"],
         ["call", "http", "kafka", "pg"],
@@ -34,7 +35,8 @@ LAYERS = {
         ["main"],
     ],
     "consumer": [
-        ["verdict", "retry", "recorder", "clockwatch", "breaker", "pace"],
+        ["verdict", "retry", "recorder", "clockwatch", "breaker", "pace",
+         "token"],
         ["flow"],
         ["store", "gate", "tell", "notice", "anchor", "lines"],
         ["intake", "pulse", "pull"],
@@ -62,8 +64,9 @@ KNOWS = {
     "consumer/intake": {"store", "flow"},
     "consumer/store": {"flow", "verdict"},
     # It marks the recorder between libcurl's last word and the first byte.
-    "consumer/gate": {"verdict", "retry", "recorder", "breaker"},
+    "consumer/gate": {"verdict", "retry", "recorder", "breaker", "token"},
     "consumer/recorder": set(),
+    "consumer/token": set(),
     "consumer/pulse": {"store"},
     "consumer/anchor": set(),
     "consumer/lines": {"breaker", "pace", "retry"},
@@ -81,7 +84,7 @@ THIRD_PARTY = {
     r"event2?/|event2?\.h": r"common/((loop|http)(_\w+)?\.c|http_priv\.h)",
     r"cjson/|cJSON": r"common/json\.c",
     r"libconfig": r"common/config(_\w+)?\.c",
-    r"openssl/": r"common/(sign|id|http_tls)\.c|tests/unit/hostile\.h",
+    r"openssl/": r"common/(sign|seal|id|http_tls)\.c|tests/unit/hostile\.h",
     r"cmocka": r"tests/unit/.*",
 }
 
