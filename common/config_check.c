@@ -217,6 +217,7 @@ static const struct form {
      "16 bytes or more"},
     {&config_settings, "callbacks.second_mac_key", is_key_or_empty,
      "16 bytes or more"},
+    {&config_settings, "token.key", is_key_or_empty, "16 bytes or more"},
     {&config_settings, "c2b.secret", is_path_secret_or_empty, PATH_SECRET},
     {&config_settings, "c2b.second_secret", is_path_secret_or_empty,
      PATH_SECRET},

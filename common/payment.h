@@ -88,7 +88,8 @@ struct payment {
     bool holds_phone;        /* keeps other payments off its MSISDN */
     int64_t pushed_at;       /* the last push may have left, 0 = never */
     int64_t next_action_at;  /* when the due-scan looks again, 0 = never */
-    int auth_refused;        /* refused tokens in a row             */
+    int64_t auth_version;    /* of the token that was refused last, and no
+                                push accepted since; 0 = none       */
     int queries; /* status queries of this attempt, or, while it waits for
                     proof, of those for it                              */
     char query_code[RESULT_CODE_MAX + 1]; /* final code a query told   */

@@ -64,7 +64,7 @@ static void read_state(struct cursor *c, struct payment *p)
     p->holds_phone = pg_get_bool(c->r, c->row, c->col++);
     p->pushed_at = next_time(c);
     p->next_action_at = next_time(c);
-    p->auth_refused = (int)next_int(c);
+    p->auth_version = next_int(c);
     p->queries = (int)next_int(c);
     next_text(c, p->query_code, sizeof(p->query_code));
     p->query_code_at = next_time(c);

@@ -18,7 +18,7 @@ struct pg_result;
     "p.source_partition, p.source_offset, p.created_at, p.updated_at, "    \
     "p.state, p.waits, p.version, p.published_version, p.attempt, "        \
     "p.mac_key, p.spent, p.owner, p.holds_phone, p.pushed_at, "            \
-    "p.next_action_at, p.auth_refused, p.queries, p.query_code, "          \
+    "p.next_action_at, p.auth_version, p.queries, p.query_code, "          \
     "p.query_code_at, p.checkout_id, p.merchant_id, p.class, p.evidence, " \
     "p.code, p.text, p.receipt, p.paid_at, p.paid_attempt"
 

@@ -9,14 +9,15 @@
 #include <stdlib.h>
 
 static const char *token(void *arg, const struct shortcode *sc,
-                         int *ret_version)
+                         int64_t *ret_version)
 {
     const struct consumer *c = arg;
 
     return gate_token(c->gate, sc, ret_version);
 }
 
-static void token_refused(void *arg, const struct shortcode *sc, int version)
+static void token_refused(void *arg, const struct shortcode *sc,
+                          int64_t version)
 {
     const struct consumer *c = arg;
 

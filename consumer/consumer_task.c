@@ -210,6 +210,7 @@ static void push_done(void *arg, const struct gate_result *r)
     t->event.verdict = r->verdict;
     t->event.why = r->why;
     t->event.unreachable = r->unreachable;
+    t->event.token_version = r->token_version;
     t->recorder_slot = r->slot;
     task_event(t);
 }

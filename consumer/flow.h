@@ -76,6 +76,8 @@ struct flow_event {
     struct err why;   /* NOT_SENT, LOST, RESOLVED: for the result's text */
     bool unreachable; /* NOT_SENT: name, connect or TLS                 */
     bool phone_taken; /* RECOVERED: another payment has the phone       */
+    int64_t token_version; /* ANSWER: of the token that it carried, 0 = not
+                              known                                     */
 };
 
 struct flow_out {

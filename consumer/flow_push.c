@@ -6,6 +6,8 @@
 
 #include "common/must.h"
 
+#define SOME_VERSION 1 /* no token's: those are far above it */
+
 /* What proves that nothing left is proof of its own claim only: where Postgres
    has forgotten that one, the attempt of this number may be another worker's,
    and may have left. */
@@ -58,7 +60,7 @@ static void answer_accepted(struct step *s)
     step_move(s, PAYMENT_PROMPTED);
     s->p->owner = 0;
     s->p->queries = 0;
-    s->p->auth_refused = 0;
+    s->p->auth_version = 0;
     s->p->next_action_at =
         MIN(step_next_query(s), s->p->pushed_at + s->policy->prompt_timeout_us);
 }
@@ -78,13 +80,17 @@ static void answer_failed(struct step *s)
     step_finish(s, PAYMENT_FAILED);
 }
 
-/* Refused at the gateway (S13): again at once, with the fresh token that the
-   gate gets; a second refusal in a row waits like any other trouble. */
+/* Refused at the gateway (S13): again at once, with a newer token, which the
+   version in the row sees to; a second refusal in a row waits like any other
+   trouble. A dead worker's recorder does not tell the version. */
 static void answer_auth(struct step *s)
 {
+    bool again = s->p->auth_version != 0;
+
     step_verdict(s, EVIDENCE_ANSWER);
-    s->p->auth_refused++;
-    step_unsent(s, s->p->auth_refused > 1 ? step_backoff(s) : s->now_at);
+    s->p->auth_version =
+        MAX(MAX(s->e->token_version, SOME_VERSION), s->p->auth_version);
+    step_unsent(s, again ? step_backoff(s) : s->now_at);
 }
 
 static void answer_throttled(struct step *s)

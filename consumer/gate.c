@@ -46,8 +46,9 @@ struct gate_call {
     bool query, stopped;
     int64_t lease_end_us, began_us;
     struct gate_right right; /* of a push */
-    int token_version;
-    const char *refused; /* why before_push() said no, or NULL */
+    int64_t token_version;   /* that it carried                         */
+    int64_t refused_version; /* the token must be newer                 */
+    const char *refused;     /* why before_push() said no, or NULL      */
     struct gate_result result;
     gate_done_fn done;
     void *arg;
@@ -184,8 +185,10 @@ static void note_answer(struct gate_call *c)
         recorder_answer(c->gate->spec.recorder, c->result.slot,
                         verdict_name(v->kind), v->checkout_id, v->merchant_id,
                         v->code);
-    if (v->kind == VERDICT_AUTH)
-        token_refused(tokens_of(c->gate->tokens, c->to), c->token_version);
+    if (v->kind == VERDICT_AUTH) {
+        metric_add(M_TOKEN_REFUSED, 1);
+        token_is_refused(tokens_of(c->gate->tokens, c->to), c->token_version);
+    }
 }
 
 static void read_answer(struct gate_call *c, const struct call_result *r)
@@ -238,6 +241,7 @@ static void call_done(void *arg, const struct call_result *r)
     c->result.end = ends[r->end];
     c->result.took_us = r->took_us;
     c->result.unreachable = r->unreachable;
+    c->result.token_version = c->token_version;
     if (r->end == CALL_ANSWERED) {
         read_answer(c, r);
         WINDOW(answer_unnoted);
@@ -270,8 +274,7 @@ static void start(struct gate_call *c, struct token *t)
     struct err err;
 
     snprintf(authorization, sizeof(authorization), "Authorization: Bearer %s",
-             t->value);
-    c->token_version = t->version;
+             token_value(t, &c->token_version));
     if (c->query)
         write_query(g, c);
     else
@@ -290,6 +293,14 @@ static void start(struct gate_call *c, struct token *t)
     }
     if (!c->query)
         g->pushes++;
+}
+
+/* Rule S13: not again with the version that refused it, or an older one. */
+static bool has_token(const struct gate_call *c, const struct token *t)
+{
+    int64_t version;
+
+    return token_value(t, &version) && version > c->refused_version;
 }
 
 /* Queries had theirs when they were taken: gate_can_query(). */
@@ -315,7 +326,7 @@ static void serve_waiting(struct gate *g)
             end_unsent(
                 c, token_good(t) ? "claim's lease was over" : "no access token",
                 !token_good(t));
-        else if (token_good(t) && has_slot(g, c))
+        else if (has_token(c, t) && has_slot(g, c))
             start(c, t);
     }
 }
@@ -345,6 +356,7 @@ static void look_at_leases(void *arg)
 {
     struct gate *g = arg;
 
+    tokens_count(g->tokens);
     timer_set(g->loop, &g->leases, clock_now_us() + US_PER_S);
 }
 
@@ -433,6 +445,17 @@ static bool sign_path(struct gate_call *c, int mac_key)
     return key;
 }
 
+/* A payment that carries the news of a refused token brings it along: whoever
+   pushes it next needs a newer one (S13). */
+static void wait_for_token(struct gate_call *c)
+{
+    struct gate *g = c->gate;
+
+    if (c->refused_version)
+        token_is_refused(tokens_of(g->tokens, c->to), c->refused_version);
+    list_append(&g->waiting, &c->node);
+}
+
 static void take(struct gate *g, const struct payment *p, bool query,
                  const struct gate_right *right, gate_done_fn done, void *arg)
 {
@@ -457,6 +480,8 @@ static void take(struct gate *g, const struct payment *p, bool query,
     c->lease_end_us = c->began_us + right->lease_us;
     c->stopped = false;
     c->refused = NULL;
+    c->token_version = 0;
+    c->refused_version = query ? 0 : p->auth_version;
     c->result = (struct gate_result){.slot = -1};
     c->done = done;
     c->arg = arg;
@@ -467,7 +492,7 @@ static void take(struct gate *g, const struct payment *p, bool query,
     else if (!query && !sign_path(c, p->mac_key))
         end_unsent(c, "key of its callback is not in the configuration", true);
     else
-        list_append(&g->waiting, &c->node);
+        wait_for_token(c);
 }
 
 void gate_push(struct gate *g, const struct payment *p,
@@ -492,17 +517,16 @@ void gate_stop(struct gate *g, const struct uuid *payment, int attempt)
 }
 
 const char *gate_token(struct gate *g, const struct shortcode *sc,
-                       int *ret_version)
+                       int64_t *ret_version)
 {
-    const struct token *t = tokens_of(g->tokens, sc);
-
-    *ret_version = t->version;
-    return token_good(t) ? t->value : NULL;
+    return token_value(tokens_of(g->tokens, sc), ret_version);
 }
 
-void gate_token_refused(struct gate *g, const struct shortcode *sc, int version)
+void gate_token_refused(struct gate *g, const struct shortcode *sc,
+                        int64_t version)
 {
-    token_refused(tokens_of(g->tokens, sc), version);
+    metric_add(M_TOKEN_REFUSED, 1);
+    token_is_refused(tokens_of(g->tokens, sc), version);
 }
 
 bool gate_can_query(const struct gate *g)

@@ -4,10 +4,10 @@
  * its first byte goes out the gate checks that the claim's lease still holds
  * and that `allowed` says yes (rule S7), and marks the flight recorder (S9).
  *
- * One token per consumer key and process: refreshed ahead of expiry, one
- * request in flight, backed off while the endpoint fails. A token that an
- * answer refuses is fetched anew, once. A push waits for its token as long as
- * its lease holds.
+ * One token per consumer key and fleet (consumer/token.h): refreshed ahead of
+ * expiry, backed off while the endpoint fails. A token that an answer refuses
+ * is fetched anew, once. A push waits for its token as long as its lease holds,
+ * and for one that is newer than p->auth_version (rule S13).
  */
 #ifndef FOLENI_CONSUMER_GATE_H
 #define FOLENI_CONSUMER_GATE_H
@@ -35,6 +35,7 @@ struct gate_result {
     int slot;               /* of the recorder, -1 = none: free it when the
                                outcome is stored                           */
     int64_t took_us;
+    int64_t token_version; /* that it carried, 0 = it was not begun        */
 };
 
 /** Once per call, on the loop, never inside gate_push() or gate_query(). */
@@ -100,11 +101,11 @@ void gate_query(struct gate *gate, const struct payment *p, gate_done_fn done,
 /** The access token for calls to @p sc, borrowed for the turn, and its version;
  *  NULL when there is none now. */
 const char *gate_token(struct gate *gate, const struct shortcode *sc,
-                       int *ret_version);
+                       int64_t *ret_version);
 
 /** An answer has refused that version of it: another is fetched, once. */
 void gate_token_refused(struct gate *gate, const struct shortcode *sc,
-                        int version);
+                        int64_t version);
 
 /** For /health: one row per consumer key. */
 size_t gate_health(const struct gate *gate, struct health *rows, size_t max);

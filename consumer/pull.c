@@ -46,7 +46,7 @@ struct line {
     int64_t pages;
     size_t on_page;
     char first[RECEIPT_MAX + 1]; /* of the last page */
-    int token_version;
+    int64_t token_version;
     size_t puts; /* batches of the page that are being stored */
     bool put_failed;
 };

@@ -47,9 +47,10 @@ typedef void (*pull_stored_fn)(void *arg, size_t stored, const struct err *err);
 struct pull_spec {
     /** The access token for @p sc and its version; NULL = there is none now. */
     const char *(*token)(void *arg, const struct shortcode *sc,
-                         int *ret_version);
+                         int64_t *ret_version);
     /** An answer has refused that version. */
-    void (*token_refused)(void *arg, const struct shortcode *sc, int version);
+    void (*token_refused)(void *arg, const struct shortcode *sc,
+                          int64_t version);
     /** Stores @p n records (1 to worker.batch_max); @p done then runs once,
      *  never inside this call. */
     void (*on_records)(void *arg, const struct pull_record *records, size_t n,

@@ -173,7 +173,7 @@ static const char holders_sql[] =
     "spent = r.spent, owner = r.owner, "                                      \
     "holds_phone = r.holds_phone, pushed_at = r.pushed_at, "                  \
     "next_action_at = r.next_action_at, updated_at = r.updated_at, "          \
-    "auth_refused = r.auth_refused, queries = r.queries, "                    \
+    "auth_version = r.auth_version, queries = r.queries, "                    \
     "query_code = r.query_code, query_code_at = r.query_code_at, "            \
     "checkout_id = r.checkout_id, merchant_id = r.merchant_id, "              \
     "class = r.class, evidence = r.evidence, code = r.code, "                 \
@@ -188,7 +188,7 @@ static const char holders_sql[] =
     "unnest($11::timestamptz[]) AS pushed_at, "                               \
     "unnest($12::timestamptz[]) AS next_action_at, "                          \
     "unnest($13::timestamptz[]) AS updated_at, "                              \
-    "unnest($14::int2[]) AS auth_refused, "                                   \
+    "unnest($14::int8[]) AS auth_version, "                                   \
     "unnest($15::int2[]) AS queries, "                                        \
     "unnest($16::text[]) AS query_code, "                                     \
     "unnest($17::timestamptz[]) AS query_code_at, "                           \

@@ -87,7 +87,7 @@ static void put_state(struct pg_params *p, struct step_row *const *rows,
 static void put_evidence(struct pg_params *p, struct step_row *const *rows,
                          size_t n)
 {
-    INT2(auth_refused);
+    STORE_PUT(p, PG_INT8, n, pg_int8(p, NEXT(auth_version)));
     INT2(queries);
     TEXT(query_code);
     TIME(query_code_at);

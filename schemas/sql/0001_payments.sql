@@ -36,7 +36,7 @@ CREATE TABLE payments (
     holds_phone     boolean     NOT NULL,
     pushed_at       timestamptz,          -- its last push may have left then
     next_action_at  timestamptz,          -- null = nothing left to do
-    auth_refused    smallint    NOT NULL DEFAULT 0,
+    auth_version    bigint      NOT NULL DEFAULT 0, -- a refused token's
     queries         smallint    NOT NULL DEFAULT 0,
     query_code      text,
     query_code_at   timestamptz,

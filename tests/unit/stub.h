@@ -1,7 +1,7 @@
 /*
- * A gate and the provider that it talks to, in one process and on one loop: the
- * three endpoints of Daraja, each doing what the test says. What it was asked
- * is counted and kept.
+ * A gate, a database for its tokens, and the provider that it talks to, in one
+ * process and on one loop: the three endpoints of Daraja, each doing what the
+ * test says. What it was asked is counted and kept.
  */
 #ifndef FOLENI_TESTS_UNIT_STUB_H
 #define FOLENI_TESTS_UNIT_STUB_H
@@ -12,6 +12,7 @@
 #include "common/must.h"
 #include "consumer/gate.h"
 #include "consumer/recorder.h"
+#include "tests/unit/ledger.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -55,6 +56,7 @@ struct stub {
     struct http_server *server;
     struct gate *gate;
     struct recorder *recorder;
+    struct pg_session *ledger; /* for looking into its tables */
     char directory[64];
     bool allowed;
     unsigned term;
@@ -198,6 +200,10 @@ static void stub_settings(struct stub *s)
         .gate_ca_file = "",
         .callbacks_base_url = "https://pay.example.org",
         .callbacks_mac_key = "0123456789abcdef",
+        .database_conninfo = ledger_conninfo,
+        .database_password = "",
+        .token_lease_ms = 10000,
+        .token_key = "",
         .shortcodes = s->shortcodes,
         .shortcodes_n = 1,
     };
@@ -239,6 +245,13 @@ static void stub_serve(struct stub *s)
              http_server_port(s->server));
 }
 
+/* The tokens stand in a database of the test program's own. */
+UNUSED static int stub_make_ledger(void **state)
+{
+    (void)state;
+    return ledger_make("foleni_gate");
+}
+
 /* Change s->cfg between this and stub_open(). */
 UNUSED static struct stub *stub_new(void)
 {
@@ -250,6 +263,8 @@ UNUSED static struct stub *stub_new(void)
     stub_serve(s);
     snprintf(s->directory, sizeof(s->directory), "/tmp/foleni-gate-XXXXXX");
     must(mkdtemp(s->directory));
+    s->ledger = ledger_session(ledger_conninfo);
+    ledger_run(s->ledger, "TRUNCATE tokens");
     return s;
 }
 
@@ -271,6 +286,7 @@ UNUSED static void stub_free(struct stub *s)
     recorder_close(s->recorder, true);
     http_server_free(s->server);
     loop_free(s->loop);
+    pg_session_close(s->ledger);
     must(rmdir(s->directory) == 0);
     free(s);
 }

@@ -117,15 +117,22 @@ static void test_token_refused_is_tried_at_once_then_waits(void **state)
     struct flow_event e = answer(VERDICT_AUTH, 1), due = event(FLOW_DUE, 0);
 
     (void)state;
+    e.token_version = 7;
     p = step(&p, &e, T0).next;
     assert_int_equal(p.next_action_at, T0);
+    assert_int_equal(p.auth_version, 7); /* nobody may use it again (S13) */
     assert_int_equal(p.spent, 0);
     p = step(&p, &due, T0 + 1).next;
     assert_int_equal(p.state, PAYMENT_SENDING);
     assert_int_equal(p.attempt, 2);
     e.attempt = 2;
+    e.token_version = 0; /* as a dead worker's recorder tells it */
     p = step(&p, &e, T0 + 2).next;
     assert_true(p.next_action_at > T0 + US_PER_S);
+    assert_int_equal(p.auth_version, 7);
+    p = step(&p, &due, p.next_action_at).next;
+    e = answer(VERDICT_ACCEPTED, 3);
+    assert_int_equal(step(&p, &e, T0 + 9 * US_PER_S).next.auth_version, 0);
 }
 
 static void test_throttled_obeys_retry_after(void **state)

@@ -510,5 +510,5 @@ int main(void)
     };
 
     log_open("test_gate", LOG_ERROR, false);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, stub_make_ledger, NULL);
 }

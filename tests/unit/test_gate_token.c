@@ -294,5 +294,5 @@ int main(void)
     };
 
     log_open("test_gate_token", LOG_ERROR, false);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, stub_make_ledger, NULL);
 }

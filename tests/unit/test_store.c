@@ -344,7 +344,7 @@ static void assert_same_state(const struct payment *x, const struct payment *y)
     SAME(holds_phone);
     SAME(pushed_at);
     SAME(next_action_at);
-    SAME(auth_refused);
+    SAME(auth_version);
     SAME(queries);
     SAME_TEXT(query_code);
     SAME(query_code_at);
@@ -795,7 +795,7 @@ static struct payment full(const struct payment *p)
     next.spent = 1;
     next.owner = 7;
     next.holds_phone = true;
-    next.auth_refused = 1;
+    next.auth_version = INT64_C(1) << 40;
     next.queries = 3;
     (void)snprintf(next.query_code, sizeof(next.query_code), "1032");
     next.query_code_at = next.updated_at - 1;
