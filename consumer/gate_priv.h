@@ -28,7 +28,7 @@ struct token *tokens_of(struct tokens *tokens, const struct shortcode *sc);
 /** Whether it can be used now. */
 bool token_good(const struct token *t);
 
-/** Its text, borrowed for the turn, NULL when it cannot be used; its version. */
+/** Its text, borrowed for the turn, and version; NULL when it is of no use. */
 const char *token_value(const struct token *t, int64_t *ret_version);
 
 /** No token of @p version or before it is used any more: an answer to this or
