@@ -93,9 +93,8 @@ class Tally:
             self.settled[EVIDENCE[row["cause"]]] += row["n"]
         self.settled.update(person.done)
 
-    def forgotten(self, again, recovered):
-        """What Postgres forgot: pushed again, and entered by an operator."""
-        self.numbers["forgotten by Postgres, pushed again"] = again
+    def forgotten(self, recovered):
+        """What Postgres forgot, and an operator entered."""
         self.numbers["forgotten by Postgres, recovered"] = recovered
 
     def takeovers(self, field, until):

@@ -32,7 +32,6 @@ ANSWER_S = 8
 # Heartbeats carry the clock; without a fresh one nothing goes out. The provider
 # may have slept besides.
 NOTICED_S = 6
-SPARES_FORGOTTEN = True  # no recorder is asked yet
 
 
 def seconds(text):
@@ -50,7 +49,6 @@ class Rules:
         self.freezes_lose = freezes_lose
         self.clock = clock
         self.shaken = set()  # of which Postgres may have forgotten something
-        self.again = set()   # pushed again after it was forgotten
         self._forgets = 0
 
     def look(self, open_, forgets):
@@ -60,7 +58,8 @@ class Rules:
             self.shaken |= open_
 
     def always(self):
-        return (self.double_pushes, self.double_debits, self.unknown_pushes,
+        return (oracle.double_pushes, oracle.double_debits,
+                self.unknown_pushes,
                 self.one_prompt_per_phone, self.legal_moves,
                 self.same_event_same_words, self.again_only_after_its_end,
                 self.nothing_by_a_step)
@@ -79,22 +78,6 @@ class Rules:
         return self.witness.part(found, (
             found.rows.keys() | found.pushes.keys() | found.events.keys())
             - self.shaken)
-
-    def _told(self, found, rule):
-        """A push that went out in what Postgres has forgotten is repeated, as
-        far as Kafka's offsets do not tell of it: those are counted."""
-        for line in rule(found):
-            ident = oracle.subject(line)
-            if SPARES_FORGOTTEN and ident in self.shaken:
-                self.again.add(ident)
-            else:
-                yield line
-
-    def double_pushes(self, found):
-        yield from self._told(found, oracle.double_pushes)
-
-    def double_debits(self, found):
-        yield from self._told(found, oracle.double_debits)
 
     def unknown_pushes(self, found):
         """What was pushed and forgotten is known again; of its attempts the

@@ -283,7 +283,7 @@ class Torture:
                        self.witness.part(found, ended),
                        time.monotonic() - self.began, self.nemesis)
         if self.field.forgets:
-            self.tally.forgotten(len(self.rules.again), self.field.recovered)
+            self.tally.forgotten(self.field.recovered)
         if faults_ or later:
             raise Contradiction(self._story(found, faults_ + later))
         self.witness.forget(self.docket.forget(n, self.witness.final))
