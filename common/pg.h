@@ -45,14 +45,16 @@ struct pg_spec {
 /**
  * A `session` for statements that look rows up one by one, NULL-ended. Plans
  * are pinned to index look-ups: on a table without statistics the planner would
- * join by a sequential scan. A statement that waits for a lock gives up after
- * 5 s, long before the heartbeat of a worker would be doubted.
+ * join by a sequential scan.
  */
 extern const char *const pg_pinned_session[];
 
 /**
- * Begins to connect. Texts are copied; `statements` and `session` are borrowed
- * for pg's life. Behind a connection pooler it never comes up.
+ * Begins to connect, with keep-alives on both ends: a lost server or client is
+ * noticed within some 15 s. A statement that waits for a lock gives up after
+ * 5 s, unless `session` says otherwise. Texts are copied; `statements` and
+ * `session` are borrowed for pg's life. Behind a connection pooler it never
+ * comes up.
  */
 struct pg *pg_new(struct loop *loop, const struct pg_spec *spec);
 

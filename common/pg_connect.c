@@ -32,7 +32,6 @@ const char *const pg_pinned_session[] = {
     "SET enable_bitmapscan = off",
     "SET enable_material = off",
     "SET jit = off",
-    "SET lock_timeout = '5s'",
     "SET statement_timeout = '20s'",
     "SET client_connection_check_interval = '500ms'",
     NULL,
@@ -131,8 +130,16 @@ static void look_later(struct pg *pg)
  * A pooler that gives each transaction another session keeps no prepared
  * statements, settings or locks. Poolers answer the handshake themselves and so
  * with a process number of their own, not the one of the server's process.
+ *
+ * The settings are of every session: the server notices within seconds that
+ * our host is lost, and no lock is waited for without end.
  */
-static const char *const whose_sql = "SELECT pg_backend_pid()";
+static const char *const set_up_sql =
+    "SELECT pg_backend_pid(), set_config('tcp_keepalives_idle', '5', false), "
+    "set_config('tcp_keepalives_interval', '2', false), "
+    "set_config('tcp_keepalives_count', '3', false), "
+    "set_config('tcp_user_timeout', '5000', false), "
+    "set_config('lock_timeout', '5s', false)";
 
 static void set_up_done(void *arg, struct pg_result *const *results, size_t n,
                         const struct err *err)
@@ -174,7 +181,7 @@ static bool send_set_up(struct pg *pg, size_t *ret_n)
     const char *const *setting = pg->spec.session;
     size_t n = 1;
 
-    if (!send_plain(pg, whose_sql))
+    if (!send_plain(pg, set_up_sql))
         return false;
     for (; setting && *setting; setting++, n++)
         if (!send_plain(pg, *setting))

@@ -29,9 +29,11 @@ enum { Q_LOCK, Q_ANCHOR, Q_AGE };
 #define LOCK "pg_try_advisory_xact_lock(112628745989739)"
 
 static const char *const session[] = {
-    "SET enable_seqscan = off", "SET jit = off",
-    "SET lock_timeout = '5s'",  "SET statement_timeout = '20s'",
-    "SET work_mem = '32MB'",    NULL,
+    "SET enable_seqscan = off",
+    "SET jit = off",
+    "SET statement_timeout = '20s'",
+    "SET work_mem = '32MB'",
+    NULL,
 };
 
 #define ANCHOR_HASH                                                           \

@@ -14,7 +14,6 @@ _Static_assert(PAYMENT_UNKNOWN == 4 && PAYMENT_UNRESOLVED == 5,
 
 const char *const pull_session[] = {
     "SET jit = off",
-    "SET lock_timeout = '5s'",
     "SET statement_timeout = '20s'",
     "SET client_connection_check_interval = '500ms'",
     NULL,

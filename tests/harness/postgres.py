@@ -112,7 +112,9 @@ class Postgres:
 
     def conninfo(self, database):
         """For libpq, without a password: the socket is trusted."""
-        return f"host={self.directory} user={SUPERUSER} dbname={database}"
+        port = self.settings.get("port", 5432)
+        return (f"host={self.directory} port={port} user={SUPERUSER} "
+                f"dbname={database}")
 
     def connect(self, database):
         """A psycopg2 connection in autocommit mode."""

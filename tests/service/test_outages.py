@@ -1,13 +1,15 @@
 """Postgres, Kafka or the provider away, at start or later: the programs stay
 up, say so, and go on when it is back; nothing accepted is lost."""
 
+import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.harness import oracle
-from tests.harness.broker import KafkaBroker
+from tests.harness.broker import KafkaBroker, _free_ports
 from tests.harness.place import wait_for
 from tests.harness.postgres import Postgres
 
@@ -172,3 +174,45 @@ def test_rolling_restart_under_load(make_world):
     world.wait_settled(60)
     found = oracle.check(world)
     assert found.count("succeeded") == len(world.promised)
+
+
+def timers(port):
+    """[(local port, 2 = keep-alive, seconds until it)] of what is connected
+    over TCP to a port of ours or from it."""
+    found = []
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, here, there, state, _, timer = line.split()[:6]
+        ports = [int(end.partition(":")[2], 16) for end in (here, there)]
+        if state == "01" and port in ports:
+            kind, ticks = timer.split(":")
+            found.append((ports[0], int(kind, 16),
+                          int(ticks, 16) / os.sysconf("SC_CLK_TCK")))
+    return found
+
+
+def test_either_end_notices_that_the_other_host_is_lost(run_directory,
+                                                        make_world):
+    """Connections over TCP have a keep-alive of seconds on both ends, not of
+    hours as by default."""
+    port = _free_ports(1)[0]
+    server = Postgres(run_directory / "tcp-pg", {
+        "listen_addresses": "127.0.0.1", "port": port}).start()
+    try:
+        world = make_world(postgres=server)
+        world.start_simulator()
+        world.prepare()
+        world.start_api()
+        world.worker.sets["database.conninfo"] = world.conninfo(
+            "worker").replace(f"host={server.directory}", "host=127.0.0.1")
+        world.start_worker(world.worker)
+        world.worker.wait_ready()
+
+        def alive():
+            ends = timers(port)
+            return len(ends) >= 8 and all(
+                kind == 2 and left <= 6 for _, kind, left in ends) and ends
+        ends = wait_for("each end keeps alive", alive, 60)
+        assert {here == port for here, _, _ in ends} == {True, False}
+        world.stop()
+    finally:
+        server.destroy()

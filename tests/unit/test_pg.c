@@ -654,13 +654,20 @@ static void an_idle_loss_is_noticed(void **state)
     turn_until_up(f);
 }
 
+struct setting {
+    const char *wanted;
+    int done;
+};
+
 static void setting_done(void *arg, struct pg_result *const *results, size_t n,
                          const struct err *err)
 {
+    struct setting *s = arg;
+
     assert_null(err);
     assert_int_equal(n, 1);
-    assert_string_equal(pg_get_text(results[0], 0, 0, NULL), "1234ms");
-    *(int *)arg = 1;
+    assert_string_equal(pg_get_text(results[0], 0, 0, NULL), s->wanted);
+    s->done = 1;
 }
 
 static void settings_are_sent_on_each_connection(void **state)
@@ -668,15 +675,29 @@ static void settings_are_sent_on_each_connection(void **state)
     struct fixture *f = *state;
 
     for (int round = 0; round < 2; round++) {
-        int done = 0;
+        struct setting s = {.wanted = "1234ms"};
 
         pg_send(f->pg, SETTING, NULL);
-        pg_sync(f->pg, setting_done, &done);
-        turn_until(f, &done, 1);
+        pg_sync(f->pg, setting_done, &s);
+        turn_until(f, &s.done, 1);
         assert_int_equal(look(f, kill_sql), 1);
         turn_until(f, &f->downs, round + 1);
         turn_until_up(f);
     }
+}
+
+static void no_session_waits_for_a_lock_without_end(void **state)
+{
+    struct fixture *f = *state;
+    struct pg_spec spec = spec_of(f);
+    struct setting s = {.wanted = "5s"};
+
+    spec.session = NULL;
+    f->pg = pg_new(f->loop, &spec);
+    turn_until_up(f);
+    pg_send(f->pg, SETTING, NULL);
+    pg_sync(f->pg, setting_done, &s);
+    turn_until(f, &s.done, 1);
 }
 
 static void a_silent_server_is_left(void **state)
@@ -911,6 +932,7 @@ int main(void)
         BARE(an_absent_server_is_named),
         BARE(a_standby_is_refused),
         BARE(a_pooler_is_refused),
+        BARE(no_session_waits_for_a_lock_without_end),
         BARE(a_session_answers_in_text),
         BARE(a_session_that_cannot_be),
     };
