@@ -187,6 +187,7 @@ static void due_tick(void *arg)
     struct consumer *c = arg;
 
     clock_tick(c);
+    keys_tick(c);
     scan_due(c);
     note_callbacks(c);
     if (c->unread && store_up(c->store, NULL, 0)) {
@@ -354,7 +355,7 @@ static size_t health(void *arg, struct health *rows, size_t max)
     struct consumer *c = arg;
     size_t n = 0;
 
-    must(max >= 4);
+    must(max >= 5);
     rows[n] = (struct health){.name = "postgres",
                               .needed = true,
                               .latency_us = store_latency_us(c->store)};
@@ -365,6 +366,7 @@ static size_t health(void *arg, struct health *rows, size_t max)
     rows[n].ok = tell_up(c->tell, rows[n].note, sizeof(rows[n].note));
     n++;
     rows[n++] = clock_health(c);
+    rows[n++] = keys_health(c);
     n += lines_health(c->lines, rows + n, max - n);
     n += intake_health(c->intake, rows + n, max - n);
     return n + gate_health(c->gate, rows + n, max - n);
@@ -393,6 +395,7 @@ static void keys_renewed(void *arg)
 
     c->policy.mac_key = (int)c->cfg->callbacks_mac_key_id;
     store_set_mac_key(c->store, c->policy.mac_key);
+    keys_changed(c);
 }
 
 /* --- life --- */

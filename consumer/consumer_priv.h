@@ -106,6 +106,11 @@ struct consumer {
     int64_t asked_us; /* when it was last asked for                    */
     bool asking;
     bool far; /* a doubt has ended: rows may be due too late */
+    struct {
+        int64_t key, attempts; /* one that is missing, and who uses it */
+        int64_t next_us;
+        bool looked, asking;
+    } keys; /* of callback paths */
 
     /* claim */
     struct intake_batch *batch;
@@ -263,6 +268,14 @@ void clock_tick(struct consumer *c);
 /** Whether what was read is of the future: it must not be claimed. */
 bool clock_batch_doubted(struct consumer *c, const struct intake_batch *b);
 struct health clock_health(const struct consumer *c);
+
+/* --- consumer_keys.c --- */
+
+/** Looks whether open attempts use a key that the settings have not. */
+void keys_tick(struct consumer *c);
+/** The settings have other keys now. */
+void keys_changed(struct consumer *c);
+struct health keys_health(const struct consumer *c);
 
 /* --- consumer_recover.c --- */
 

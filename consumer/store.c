@@ -369,6 +369,41 @@ void store_key_used(struct store *store, int64_t id, store_key_fn done,
     pg_sync(store->pg, key_looked, op);
 }
 
+struct keys_missing {
+    struct store_op op;
+    void (*done)(void *arg, int64_t key, int64_t attempts,
+                 const struct err *err);
+    void *arg;
+};
+
+static void missing_looked(void *arg, struct pg_result *const *results,
+                           size_t n, const struct err *err)
+{
+    struct keys_missing *op = arg;
+    bool any = !err && pg_rows(results[0]) > 0;
+
+    must(err || n == 1);
+    op->done(op->arg, any ? pg_get_int(results[0], 0, 0) : 0,
+             any ? pg_get_int(results[0], 0, 1) : 0, err);
+    store_op_free(&op->op);
+}
+
+void store_keys_missing(struct store *store,
+                        void (*done)(void *arg, int64_t key, int64_t attempts,
+                                     const struct err *err),
+                        void *arg)
+{
+    struct keys_missing *op = store_op_new(store, sizeof(*op));
+    struct pg_params *p = pg_params(store->pg);
+
+    op->done = done;
+    op->arg = arg;
+    pg_int2(p, (int16_t)store->cfg->callbacks_mac_key_id);
+    pg_int2(p, (int16_t)store->cfg->callbacks_second_mac_key_id);
+    pg_send(store->pg, STORE_KEYS_MISSING, p);
+    pg_sync(store->pg, missing_looked, op);
+}
+
 /* --- strays --- */
 
 void store_stray(struct store *store, const struct uuid *payment, int attempt,

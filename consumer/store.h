@@ -55,6 +55,15 @@ typedef void (*store_key_fn)(void *arg, bool used, const struct err *err);
 void store_key_used(struct store *store, int64_t id, store_key_fn done,
                     void *arg);
 
+/**
+ * Asks for open attempts whose key is neither of the settings'; each such key
+ * has an open alarm then. @p key, @p attempts: that of most of them, 0 = none.
+ */
+void store_keys_missing(struct store *store,
+                        void (*done)(void *arg, int64_t key, int64_t attempts,
+                                     const struct err *err),
+                        void *arg);
+
 /* --- claim --- */
 
 /** One record that is to become a payment. */

@@ -28,6 +28,7 @@ enum store_statement {
     STORE_POSITIONS,
     STORE_STRAY,
     STORE_KEY_USED,
+    STORE_KEYS_MISSING,
     STORE_STRAYS,
     STORE_CLOCK_WORD,
     STORE_STEADY,

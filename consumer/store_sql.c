@@ -305,6 +305,22 @@ static const char strays_sql[] =
     "SELECT attempt, body FROM stray_callbacks WHERE payment = $1::uuid "
     "AND why = $2::text ORDER BY id LIMIT $3::int4";
 
+/* Open attempts as in PAYMENT_KEY_USED_SQL, by keys other than $1 and $2. Each
+   such key is one open alarm, on one of its payments. */
+static const char keys_missing_sql[] =
+    "WITH o AS (SELECT id, attempt, mac_key FROM payments "
+    "WHERE next_action_at IS NOT NULL AND attempt > 0 UNION ALL "
+    "SELECT id, attempt, mac_key FROM payments WHERE state = 5), "
+    "g AS (SELECT mac_key, count(*) AS n, (array_agg(id))[1] AS id, "
+    "(array_agg(attempt))[1] AS attempt, "
+    "'key ' || mac_key || ' of callback paths' AS text FROM o "
+    "WHERE mac_key NOT IN (0, $1::int2, $2::int2) GROUP BY mac_key), "
+    "a AS (INSERT INTO alarms (kind, payment, attempt, text) "
+    "SELECT 'key_missing', id, attempt, text FROM g WHERE NOT EXISTS "
+    "(SELECT FROM alarms m WHERE m.seen_at IS NULL "
+    "AND m.kind = 'key_missing' AND m.text = g.text) ON CONFLICT DO NOTHING) "
+    "SELECT mac_key, n FROM g ORDER BY n DESC, mac_key LIMIT 1";
+
 /* The last word of a person about the clock. */
 static const char clock_word_sql[] =
     "SELECT coalesce(max(id), 0) FROM operator_actions "
@@ -348,6 +364,7 @@ const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
     [STORE_POSITIONS] = {"positions", positions_sql},
     [STORE_STRAY] = {"stray", stray_sql},
     [STORE_KEY_USED] = {"key_used", PAYMENT_KEY_USED_SQL},
+    [STORE_KEYS_MISSING] = {"keys_missing", keys_missing_sql},
     [STORE_STRAYS] = {"strays", strays_sql},
     [STORE_CLOCK_WORD] = {"clock_word", clock_word_sql},
     [STORE_STEADY] = {"steady", "SELECT steady_now($1::timestamptz)"},

@@ -328,7 +328,9 @@ def reload(world, settings, says, programs=None):
     world.settings |= {k: secrets / v if isinstance(v, str) else v
                        for k, v in settings.items()}
     world.write_config(world.sim.url)
-    for program in programs or (world.api, world.worker):
+    if programs is None:
+        programs = (world.api, world.worker)
+    for program in programs:
         hang_up(program, says)
 
 
@@ -372,6 +374,38 @@ def test_keys_change_while_payments_are_open(make_world):
     mac = wire.callback_mac(ident, 1, NEW_KEY)
     assert post(world, wire.callback_path(ident, 1, mac), body).status == 200
     assert world.api.running() and world.worker.running()
+
+
+def test_a_worker_without_a_key_that_is_used_says_so(make_world):
+    """Nobody can refuse a start as a reload is refused: the worker is not
+    ready and an alarm stays, until it has the key again."""
+    world = make_world(settings=PATIENT).start()
+    shop = world.upstream()
+    old = order(world)
+    world.sim.script(old["msisdn"], {"fate": "pay", "callback": "lost"})
+    ident = shop.submit(old).body["id"]
+    wait_for("the push", lambda: world.sim.pushes(old["msisdn"]), 60)
+    world.worker.stop()
+    reload(world, NEW, "", ())
+    world.start_worker(world.worker)
+    missing = "foleni_callback_keys_missing"
+    world.worker.wait_metric(missing, 1)
+    assert not world.worker.ready()
+    row = world.worker.health()["dependencies"]["callback_keys"]
+    assert not row["ok"] and "key 1 " in row["note"]
+    world.worker.stop()
+    world.start_worker(world.worker)
+    world.worker.wait_metric(missing, 1)
+    alarms = world.query("SELECT kind, payment::text, text, seen_at "
+                         "FROM alarms")
+    assert alarms == [{"kind": "key_missing", "payment": ident,
+                       "text": "key 1 of callback paths", "seen_at": None}]
+    reload(world, NEW | second(OLD), "reloaded", [world.worker])
+    world.worker.wait_ready()
+    assert world.worker.metrics()[missing] == 0
+    body = paid_body(world, old)
+    assert post(world, wire.callback_path(ident, 1), body).status == 200
+    assert shop.wait_final(ident)["status"] == "succeeded"
 
 
 def test_a_key_is_not_dropped_while_the_ledger_is_away(run_directory,
