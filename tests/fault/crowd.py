@@ -97,7 +97,7 @@ def incarnation_of(world, worker):
     """The number under which this life of a worker claims."""
     row = wait_for("the worker is registered", lambda: world.query(
         "SELECT incarnation FROM workers WHERE pid = %s "
-        "ORDER BY incarnation DESC LIMIT 1", worker.pid))
+        "ORDER BY incarnation DESC LIMIT 1", worker.pid), LIVENESS_S)
     return row[0]["incarnation"]
 
 

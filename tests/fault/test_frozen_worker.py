@@ -9,10 +9,10 @@ from tests.harness.place import wait_for
 
 SLOTS, N = 20, 90
 # Its open calls and its claims outlive the freeze, as far as it knows itself:
-# only the heartbeat says that they are over.
-LONG = {"worker.slots": SLOTS, "worker.ahead": N, "worker.lease_ms": 15000,
-        "worker.drain_timeout_ms": 40000, "gate.total_timeout_ms": 20000,
-        "payments.unresolved_after_ms": 30000}
+# only the heartbeat says that they are over. However slow the machine is.
+LONG = {"worker.slots": SLOTS, "worker.ahead": N, "worker.lease_ms": 60000,
+        "worker.drain_timeout_ms": 150000, "gate.total_timeout_ms": 120000,
+        "payments.unresolved_after_ms": 180000}
 
 
 @pytest.fixture
@@ -21,19 +21,26 @@ def frozen(fault_world):
     the second one has taken over."""
     def freeze(settings=None, callback="lost"):
         world = fault_world({**LONG, **(settings or {})}, workers=2,
-                            profile=crowd.TOKENS).start()
-        world.sim.profile({"answer_ms": 3000, "callback": {callback: 1}})
+                            profile=crowd.TOKENS)
         first, second = world.workers
+        world.start_simulator()
+        world.sim.profile({"answer_ms": 3000, "callback": {callback: 1}})
+        world.prepare()
+        world.start_api()
+        world.api.wait_ready()
+        # all is queued before anybody claims: how quickly it came does not
+        # decide how much is claimed ahead
+        crowd.Crowd(world, crowd.orders(world, N)).join()
+        world.start_worker(first)
         mine = crowd.incarnation_of(world, first)
-        clients = crowd.Crowd(world, crowd.orders(world, N))
         wait_for("its slots are full and more is claimed",
                  lambda: crowd.in_the_air(world, mine) > SLOTS + 5,
                  crowd.LIVENESS_S, crowd.POLL_S)
         first.freeze()
+        world.start_worker(second)
         wait_for("the second one took over", lambda: second.metrics()
                  ["foleni_taken_over_total"] > 0 and
                  not crowd.in_the_air(world, mine), crowd.LIVENESS_S)
-        clients.join()
         return world, mine
     return freeze
 
