@@ -149,6 +149,11 @@ torture: ## Rounds of load and faults (ROUNDS=5 SEED= ENV= WORLDS=1)
 	 EXTRA='$(EXTRA) -DFOLENI_WINDOWS' all $(TORTURE)/slowdisk.so
 	@FOLENI_BUILD=$(TORTURE) tests/torture/run
 
+.PHONY: torture-programs
+torture-programs:
+	@$(MAKE) --no-print-directory BUILD=$(TORTURE) \
+	 EXTRA='$(EXTRA) -DFOLENI_WINDOWS' all $(TORTURE)/slowdisk.so
+
 .PHONY: torture-mutants
 torture-mutants: ## Builds with broken safety, which torture must catch
 	@$(MAKE) --no-print-directory BUILD=$(TORTURE) \
