@@ -450,16 +450,6 @@ static enum err_code open_rooms(struct consumer *c, struct err *err)
     return intake_new(loop, c->cfg, &intake, &c->intake, err);
 }
 
-/* Pacing is not built yet: who asks for it has to hear so. */
-static void say_rates(const struct config *cfg)
-{
-    for (size_t i = 0; i < cfg->shortcodes_n; i++)
-        if (cfg->shortcodes[i].rate)
-            log_warn("worker", "rate_not_held",
-                     KV_INT("shortcode", cfg->shortcodes[i].shortcode),
-                     KV_INT("rate", cfg->shortcodes[i].rate));
-}
-
 static void start_timers(struct consumer *c)
 {
     timer_init(&c->due, due_tick, c);
@@ -480,7 +470,6 @@ enum err_code consumer_new(struct app *app, struct consumer **ret,
     c->app = app;
     c->cfg = cfg;
     flow_policy_from(cfg, &c->policy);
-    say_rates(cfg);
     tasks_init(c);
     memory_init(c);
     c->told = must_alloc(told_max, sizeof(*c->told));

@@ -191,8 +191,9 @@ static void query(struct consumer *c, const struct payment *p)
 {
     struct task *t;
 
-    if (!gate_can_query(c->gate) || c->stopping)
-        return;
+    if (!gate_can_query(c->gate) || c->stopping ||
+        !lines_may_query(c->lines, p->req.shortcode))
+        return; /* the next due time asks again */
     t = task_new(c, p, NULL, FLOW_QUERY);
     gate_query(c->gate, &t->seen, query_done, t);
 }

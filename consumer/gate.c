@@ -11,6 +11,7 @@
 #include "consumer/gate.h"
 
 #include "common/clock.h"
+#include "common/heap.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/must.h"
@@ -31,9 +32,15 @@
 #define QUERIES_MIN 16
 #define SPARE_CALLS 8 /* for tokens */
 #define QUERY_LEASE_US (20 * US_PER_S)
+/* Of a prober's lease: its end has to be told as well. */
+#define PROBE_SHARE_PERCENT 80
+#define PROBE_ID "ws_CO_00000000000000000000000000000" /* of no prompt */
+/* An answer that a query of an open or an unknown prompt gets too. */
+#define QUERY_PENDING_CODE "500.001.1001"
 
 struct gate_call {
-    struct list node; /* in free, waiting or ended */
+    struct list node;       /* in free, waiting or ended */
+    struct heap_node paced; /* or in here, until its line lets it begin */
     struct gate *gate;
     struct uuid payment;
     int attempt;
@@ -44,6 +51,7 @@ struct gate_call {
     char reference[REFERENCE_MAX + 1], description[DESCRIPTION_MAX + 1];
     char checkout_id[CHECKOUT_ID_MAX + 1]; /* of a query */
     bool query, stopped;
+    int64_t timeout_ms; /* of a query */
     int64_t lease_end_us, began_us;
     struct gate_right right; /* of a push */
     int64_t token_version;   /* that it carried                         */
@@ -62,7 +70,9 @@ struct gate {
     struct tokens *tokens;
     struct gate_call *slab;
     struct list free, waiting, ended;
-    size_t slots; /* pushes that may be out at once           */
+    struct heap paced;           /* pushes that wait for their time */
+    struct loop_timer next_push; /* when the first of them may go   */
+    size_t slots;                /* pushes that may be out at once           */
     size_t queries_max;
     size_t pushes;  /* given to call_start(), not ended      */
     size_t queries; /* taken from the slab, also those that wait */
@@ -135,6 +145,7 @@ static void end_unsent(struct gate_call *c, const char *why, bool unreachable)
 {
     c->result = (struct gate_result){
         .end = GATE_NOT_SENT,
+        .outcome = OUTCOME_NONE,
         .unreachable = unreachable,
         .slot = -1,
         .took_us = clock_now_us() - c->began_us,
@@ -211,6 +222,36 @@ static void read_answer(struct gate_call *c, const struct call_result *r)
         v->kind = VERDICT_PENDING; /* it speaks of another push */
 }
 
+/* How the provider did, not how the payment did. */
+static enum outcome outcome_of(const struct gate_call *c,
+                               const struct call_result *r)
+{
+    const struct verdict *v = &c->result.verdict;
+
+    if (r->end == CALL_NOT_SENT)
+        return r->unreachable ? OUTCOME_UNREACHABLE : OUTCOME_NONE;
+    if (r->end == CALL_LOST)
+        return OUTCOME_FAULT;
+    if (v->kind == VERDICT_THROTTLED)
+        return OUTCOME_THROTTLED;
+    if (!c->query)
+        return v->kind == VERDICT_AMBIGUOUS ? OUTCOME_FAULT : OUTCOME_FINE;
+    return r->status >= 500 && strcmp(v->code, QUERY_PENDING_CODE) != 0
+               ? OUTCOME_FAULT
+               : OUTCOME_FINE;
+}
+
+static void tell_line(struct gate_call *c, const struct call_result *r)
+{
+    const struct gate_lines *l = &c->gate->spec.lines;
+
+    c->result.outcome = outcome_of(c, r);
+    if (l->ended)
+        l->ended(l->arg, c->query ? OPERATION_QUERY : OPERATION_PUSH,
+                 c->to->shortcode, c->result.outcome, r->took_us,
+                 r->end == CALL_ANSWERED ? r->retry_after_s : -1);
+}
+
 static void count_end(const struct gate_call *c)
 {
     static const enum metric by_end[] = {
@@ -252,6 +293,7 @@ static void call_done(void *arg, const struct call_result *r)
         if (c->refused)
             err_set(&c->result.why, ERR_UNAVAILABLE, "%s", c->refused);
     }
+    tell_line(c, r);
     /* a mark of a call that was not sent cannot be: before_push() said no */
     must(c->result.end != GATE_NOT_SENT || c->result.slot < 0);
     end_call(c);
@@ -267,7 +309,7 @@ static void start(struct gate_call *c, struct token *t)
         .headers_n = ARRAY_LEN(headers),
         .once = !c->query,
         .before = c->query ? NULL : before_push,
-        .total_timeout_ms = c->query ? QUERY_TIMEOUT_MS : 0,
+        .total_timeout_ms = c->timeout_ms,
         .done = call_done,
         .arg = c,
     };
@@ -293,6 +335,10 @@ static void start(struct gate_call *c, struct token *t)
     }
     if (!c->query)
         g->pushes++;
+    if (g->spec.lines.began)
+        g->spec.lines.began(g->spec.lines.arg,
+                            c->query ? OPERATION_QUERY : OPERATION_PUSH,
+                            c->to->shortcode);
 }
 
 /* Rule S13: not again with the version that refused it, or an older one. */
@@ -331,11 +377,47 @@ static void serve_waiting(struct gate *g)
     }
 }
 
+/* A payment that carries the news of a refused token brings it along: whoever
+   pushes it next needs a newer one (S13). */
+static void wait_for_token(struct gate_call *c)
+{
+    struct gate *g = c->gate;
+
+    if (c->refused_version)
+        token_is_refused(tokens_of(g->tokens, c->to), c->refused_version);
+    list_append(&g->waiting, &c->node);
+}
+
+/* Pushes whose time has come join those that wait for a slot. A line that has
+   one just let go wants a gap, so each is asked for again. */
+static void release_paced(struct gate *g)
+{
+    const struct gate_lines *l = &g->spec.lines;
+    int64_t now = clock_now_us();
+    struct heap_node *first;
+
+    while ((first = heap_min(&g->paced)) && first->key <= now) {
+        struct gate_call *c = container_of(first, struct gate_call, paced);
+        int64_t at = c->stopped ? now
+                                : l->begin_us(l->arg, c->to->shortcode,
+                                              c->right.send_us);
+
+        heap_remove(&g->paced, first);
+        if (at > now)
+            heap_add(&g->paced, first, MIN(at, MAX(c->lease_end_us, now + 1)));
+        else
+            wait_for_token(c);
+    }
+    if (first)
+        timer_set(g->loop, &g->next_push, first->key);
+}
+
 static bool gate_room(void *arg)
 {
     struct gate *g = arg;
     struct list *n;
 
+    release_paced(g);
     if (!list_empty(&g->waiting))
         serve_waiting(g);
     while ((n = list_shift(&g->ended))) {
@@ -358,6 +440,11 @@ static void look_at_leases(void *arg)
 
     tokens_count(g->tokens);
     timer_set(g->loop, &g->leases, clock_now_us() + US_PER_S);
+}
+
+static void on_time(void *arg)
+{
+    (void)arg; /* the room looks at the paced ones in this very turn */
 }
 
 static void on_token(void *arg)
@@ -398,6 +485,7 @@ struct gate *gate_new(struct loop *loop, const struct config *cfg,
     buf_init(&g->body, BODY_MAX);
     buf_init(&g->url, GATE_URL_MAX);
     g->tokens = tokens_new(loop, cfg, g->calls, on_token, g);
+    timer_init(&g->next_push, on_time, g);
     timer_init(&g->leases, look_at_leases, g);
     look_at_leases(g);
     loop_add_room(loop, gate_room, g);
@@ -409,6 +497,8 @@ void gate_free(struct gate *g)
     if (!g)
         return;
     timer_cancel(g->loop, &g->leases);
+    timer_cancel(g->loop, &g->next_push);
+    heap_done(&g->paced);
     calls_free(g->calls);
     tokens_free(g->tokens);
     buf_done(&g->body);
@@ -445,19 +535,9 @@ static bool sign_path(struct gate_call *c, int mac_key)
     return key;
 }
 
-/* A payment that carries the news of a refused token brings it along: whoever
-   pushes it next needs a newer one (S13). */
-static void wait_for_token(struct gate_call *c)
-{
-    struct gate *g = c->gate;
-
-    if (c->refused_version)
-        token_is_refused(tokens_of(g->tokens, c->to), c->refused_version);
-    list_append(&g->waiting, &c->node);
-}
-
-static void take(struct gate *g, const struct payment *p, bool query,
-                 const struct gate_right *right, gate_done_fn done, void *arg)
+static struct gate_call *take(struct gate *g, const struct payment *p,
+                              bool query, const struct gate_right *right,
+                              gate_done_fn done, void *arg)
 {
     struct list *n = list_shift(&g->free);
     struct gate_call *c;
@@ -479,6 +559,7 @@ static void take(struct gate *g, const struct payment *p, bool query,
     c->right = *right;
     c->lease_end_us = c->began_us + right->lease_us;
     c->stopped = false;
+    c->timeout_ms = query ? QUERY_TIMEOUT_MS : 0;
     c->refused = NULL;
     c->token_version = 0;
     c->refused_version = query ? 0 : p->auth_version;
@@ -491,8 +572,11 @@ static void take(struct gate *g, const struct payment *p, bool query,
         end_unsent(c, "shortcode is not in the configuration", true);
     else if (!query && !sign_path(c, p->mac_key))
         end_unsent(c, "key of its callback is not in the configuration", true);
+    else if (right->send_us && g->spec.lines.begin_us)
+        heap_add(&g->paced, &c->paced, right->send_us);
     else
         wait_for_token(c);
+    return c;
 }
 
 void gate_push(struct gate *g, const struct payment *p,
@@ -540,6 +624,16 @@ void gate_query(struct gate *g, const struct payment *p, gate_done_fn done,
     must(*p->checkout_id && gate_can_query(g));
     take(g, p, true, &(struct gate_right){.lease_us = QUERY_LEASE_US}, done,
          arg);
+}
+
+void gate_probe(struct gate *g, int64_t shortcode, gate_done_fn done, void *arg)
+{
+    int64_t time_ms = g->cfg->breaker_probe_ms * PROBE_SHARE_PERCENT / 100;
+    struct payment p = {.req.shortcode = shortcode, .checkout_id = PROBE_ID};
+    struct gate_right right = {.lease_us = time_ms * US_PER_MS};
+
+    must(gate_can_query(g));
+    take(g, &p, true, &right, done, arg)->timeout_ms = time_ms;
 }
 
 size_t gate_health(const struct gate *g, struct health *rows, size_t max)

@@ -36,6 +36,7 @@ struct gate_result {
                                outcome is stored                           */
     int64_t took_us;
     int64_t token_version; /* that it carried, 0 = it was not begun        */
+    enum outcome outcome;  /* for its breaker                              */
 };
 
 /** Once per call, on the loop, never inside gate_push() or gate_query(). */
@@ -96,6 +97,11 @@ bool gate_can_query(const struct gate *gate);
 
 /** Asks what became of p->checkout_id; idempotent, so no recorder. */
 void gate_query(struct gate *gate, const struct payment *p, gate_done_fn done,
+                void *arg);
+
+/** Asks for a prompt that never was, which says whether the provider answers:
+ *  result->outcome is OUTCOME_FINE then. Only when gate_can_query(). */
+void gate_probe(struct gate *gate, int64_t shortcode, gate_done_fn done,
                 void *arg);
 
 /** The access token for calls to @p sc, borrowed for the turn, and its version;

@@ -28,8 +28,14 @@ struct lines;
 #define LINES_UNLIMITED ((size_t)1 << 40)
 
 struct lines_spec {
-    /** A line that had no credit has some, or a pool's pause began or ended. */
-    void (*on_news)(void *arg);
+    /** This worker's incarnation, 0 = none yet: it moves no breaker then. */
+    int64_t (*me)(void *arg);
+    /**
+     * Asks the provider something that is no payment, for a breaker that is
+     * half-open; lines_probed() follows once, not inside this call. @p
+     * shortcode 0: any. false = not now; asked again with the next look.
+     */
+    bool (*probe)(void *arg, enum operation op, int64_t shortcode);
     void *arg;
 };
 
@@ -49,7 +55,10 @@ bool lines_sure(const struct lines *lines);
  */
 size_t lines_credit(const struct lines *lines, int64_t shortcode);
 
-/** Whether some line has credit: reading records is worth it. */
+/**
+ * Whether reading records is worth it: some line has credit, or of a limited
+ * one nobody has wanted anything yet. lines_take() in vain is such a want.
+ */
 bool lines_flow(const struct lines *lines);
 
 /**
@@ -87,6 +96,10 @@ void lines_began(struct lines *lines, enum operation op, int64_t shortcode);
 /** @param retry_after_s  Asked for by the provider, -1 = not. */
 void lines_ended(struct lines *lines, enum operation op, int64_t shortcode,
                  enum outcome outcome, int64_t took_us, int64_t retry_after_s);
+
+/** The end of a probe. */
+void lines_probed(struct lines *lines, enum operation op, int64_t shortcode,
+                  bool fine);
 
 /** For /health: one row per line. */
 size_t lines_health(const struct lines *lines, struct health *rows, size_t max);

@@ -40,6 +40,15 @@ QUICK = {
     "gate.total_timeout_ms": 3000,
     "worker.drain_timeout_ms": 8000,
     "worker.lease_ms": 5000,
+    "lines.sync_ms": 50,
+    "lines.forget_ms": 1000,
+    # what a test scripts to fail is no outage: tests of those say so
+    "breaker.calls_min": 1000,
+    "breaker.stall_calls_min": 1000,
+    "breaker.open_min_ms": 300,
+    "breaker.open_max_ms": 2000,
+    "breaker.probe_ms": 2000,
+    "breaker.ramp_ms": 500,
 }
 
 # Besides QUICK: no query speaks before a callback can.
