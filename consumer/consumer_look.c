@@ -69,7 +69,7 @@ static void give_back(struct task *t)
 /* --- receipts --- */
 
 /* Another look could find a holder each time only if the flow let it keep what
-   it has to lose; then a person has to see to both. */
+   it has to lose. The look is never left out: the event comes again later. */
 #define HOLDERS_MAX 5
 
 /* Of what says that the receipt is this payment's; NONE = nothing says so. */
@@ -79,20 +79,21 @@ static enum evidence strength(const struct task *t)
 
     if (e->kind == FLOW_CALLBACK && e->verdict.kind == VERDICT_PAID)
         return EVIDENCE_CALLBACK;
+    if (e->kind == FLOW_RESOLVED && e->decision == RESOLVE_PAID)
+        return EVIDENCE_PERSON;
     return e->kind == FLOW_MONEY ? e->evidence : EVIDENCE_NONE;
 }
 
 static bool brings_receipt(const struct task *t)
 {
-    return *t->event.money.receipt && strength(t) != EVIDENCE_NONE &&
-           t->tries < HOLDERS_MAX;
+    return *t->event.money.receipt && strength(t) != EVIDENCE_NONE;
 }
 
-static void holder_found(void *tag, const struct uuid *holder)
+static void holder_found(void *tag, const struct uuid *holder, bool equal)
 {
     struct task *t = tag;
 
-    t->holds = holder ? HOLDER_FOUND : HOLDER_UNSURE;
+    t->holds = !holder ? HOLDER_UNSURE : equal ? HOLDER_EQUAL : HOLDER_FOUND;
     if (holder)
         t->holder = *holder;
 }
@@ -122,11 +123,15 @@ static void ask_holders(struct consumer *c)
 /* The task waits, in no list, for the other one's end. */
 static void take_receipt(struct task *t)
 {
-    struct task *x =
-        task_new(t->consumer, NULL, &t->holder, FLOW_RECEIPT_TAKEN);
+    struct task *x;
 
     list_remove(&t->node);
-    t->tries++;
+    if (++t->takes > HOLDERS_MAX) {
+        t->takes = 0;
+        task_refused(t, "its receipt is not given up by another payment");
+        return;
+    }
+    x = task_new(t->consumer, NULL, &t->holder, FLOW_RECEIPT_TAKEN);
     log_warn("worker", "receipt_is_anothers", KV_ID("payment", &t->holder),
              KV_ID("by", &t->seen.req.id),
              KV("receipt", t->event.money.receipt));
@@ -223,6 +228,7 @@ static void look_done(void *arg, const struct payment *rows, size_t n,
 
         while (i < n && !uuid_equal(&rows[i].req.id, &t->seen.req.id))
             i++;
+        t->event.shared = t->holds == HOLDER_EQUAL;
         if (t->holds == HOLDER_FOUND)
             take_receipt(t);
         else if (t->holds == HOLDER_UNSURE)

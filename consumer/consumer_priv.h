@@ -45,6 +45,9 @@ struct task {
     unsigned term;       /* of trust, in which its claim was sent   */
     int64_t send_us;     /* of its line's right: not before         */
     int tries;           /* times it went back to look              */
+    int takes;           /* times its receipt was taken from others */
+    int refusals;        /* times the ledger refused it alone       */
+    int64_t again_us;    /* in `later`: when it comes again         */
     bool unsure;         /* its last write may have landed          */
     bool from_topic;     /* of the callback batch                   */
     bool recalls;        /* of the comparison with recorders */
@@ -55,7 +58,7 @@ struct task {
     int fence;         /* the one version it holds for, 0 = any     */
     /* S15: before a receipt is bound, whoever has it on weaker evidence loses
        it, by a task of its own */
-    enum { HOLDER_NONE, HOLDER_UNSURE, HOLDER_FOUND } holds;
+    enum { HOLDER_NONE, HOLDER_UNSURE, HOLDER_FOUND, HOLDER_EQUAL } holds;
     struct uuid holder;
     struct task *before; /* which waits for this one's end, or NULL */
 };
@@ -93,6 +96,8 @@ struct consumer {
 
     /* tasks */
     struct list free, to_look, looking, to_step, to_keep;
+    struct list later; /* refused by the ledger: they come again */
+    struct loop_timer later_tick;
     struct list live; /* every task that has not ended */
     size_t tasks;     /* that have not ended */
     struct round rounds[ROUNDS_N];
@@ -213,6 +218,14 @@ bool pace_ready(struct consumer *c, const struct pace *pace);
 void pace_began(struct pace *pace, size_t n);
 
 void consumer_announce(struct consumer *c, const struct payment *p);
+
+/* --- consumer_later.c --- */
+
+void laters_init(struct consumer *c);
+
+/** The ledger does not take what became of its event: it comes again, later and
+ *  later, and in the end is set aside with an alarm where it is kept. */
+void task_refused(struct task *t, const char *why);
 
 /* --- consumer_look.c --- */
 

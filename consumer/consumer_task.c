@@ -85,7 +85,8 @@ struct task *task_new(struct consumer *c, const struct payment *seen,
     t->recorder_slot = -1;
     t->term = pulse_term(c->pulse);
     t->send_us = 0;
-    t->tries = 0;
+    t->tries = t->takes = t->refusals = 0;
+    t->again_us = 0;
     t->unsure = t->from_topic = t->promised = t->recalls = false;
     t->record = NULL;
     t->stray = NULL;
@@ -250,6 +251,7 @@ static void act_alarms(const struct payment *p, const bool *actions)
         {FLOW_DO_ALARM_LATE, M_ALARM_LATE},
         {FLOW_DO_ALARM_DIFFERS, M_ALARM_DIFFERS},
         {FLOW_DO_ALARM_TAKEN, M_ALARM_TAKEN},
+        {FLOW_DO_ALARM_SHARED, M_ALARM_SHARED},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(alarms); i++)
@@ -295,6 +297,8 @@ static void step_ended(struct task *t, const struct step_row *row)
         task_act(t, row->lease_us);
     } else if (row->end == STEP_STALE) {
         look_again(t);
+    } else if (row->end == STEP_REFUSED) {
+        task_refused(t, row->why.text);
     } else {
         if (t->event.kind == FLOW_RECOVERED)
             t->event.phone_taken = true;
@@ -427,6 +431,7 @@ void tasks_init(struct consumer *c)
     list_init(&c->to_step);
     list_init(&c->to_keep);
     list_init(&c->live);
+    laters_init(c);
     c->look_ids = must_alloc(max, sizeof(*c->look_ids));
     for (size_t i = 0; i < ROUNDS_N; i++) {
         c->rounds[i].consumer = c;
@@ -442,6 +447,7 @@ void tasks_done(struct consumer *c)
 {
     struct list *l;
 
+    timer_cancel(c->app->loop, &c->later_tick);
     while ((l = list_shift(&c->live)))
         free(container_of(l, struct task, alive));
     while ((l = list_shift(&c->free)))

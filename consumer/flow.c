@@ -242,6 +242,7 @@ const char *flow_alarm_name(enum flow_action a)
         [FLOW_DO_ALARM_LATE] = "paid_late",
         [FLOW_DO_ALARM_DIFFERS] = "paid_not_as_asked",
         [FLOW_DO_ALARM_TAKEN] = "receipt_taken",
+        [FLOW_DO_ALARM_SHARED] = "receipt_shared",
     };
 
     return names[a];

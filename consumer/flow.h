@@ -69,8 +69,10 @@ struct flow_event {
         int64_t amount; /* whole shillings, 0 = not said                */
         int64_t msisdn; /* 0 = not said, or masked                      */
     } money;
-    enum evidence evidence;   /* MONEY: C2B or PULL; RECEIPT_TAKEN: what
+    enum evidence evidence; /* MONEY: C2B or PULL; RECEIPT_TAKEN: what
                                gave the receipt to the other payment    */
+    bool shared; /* the receipt is bound to another payment too, on as good
+                    evidence: neither gives way (S15)                  */
     enum resolution decision; /* RESOLVED                              */
     bool force;       /* RESOLVED, NO_MONEY: though its worker may live (S11) */
     struct err why;   /* NOT_SENT, LOST, RESOLVED: for the result's text */

@@ -54,6 +54,8 @@ static void keep_money(struct step *s, enum evidence evidence)
     const struct callback_money *m = &s->e->money;
 
     s->p->evidence = evidence;
+    if (s->e->shared && *m->receipt && strcmp(s->p->receipt, m->receipt) != 0)
+        s->actions[FLOW_DO_ALARM_SHARED] = true;
     if (*m->receipt)
         text_copy(s->p->receipt, sizeof(s->p->receipt), m->receipt);
     if (m->paid_at)

@@ -124,16 +124,24 @@ struct holder_row {
 };
 
 /** @p tag of a row, and the payment that has its receipt; NULL when that could
- *  not be found out. */
-typedef void (*store_holder_fn)(void *tag, const struct uuid *holder);
+ *  not be found out. @p equal: on as good evidence, or it is about to get it.
+ */
+typedef void (*store_holder_fn)(void *tag, const struct uuid *holder,
+                                bool equal);
 
 /**
- * Finds for each row another payment that has its receipt on weaker evidence
- * (rule S15), and calls @p found for those that have one. Units are answered in
- * order: it has run when those that are sent after it have their end.
+ * Finds for each row another payment that has its receipt on weaker evidence,
+ * or, where there is none, on equal evidence (rule S15), and calls @p found for
+ * those that have one. Units are answered in order: it has run when those that
+ * are sent after it have their end.
  */
 void store_holders(struct store *store, const struct holder_row *rows, size_t n,
                    store_holder_fn found);
+
+/** Raises alarm @p kind of a payment, anew where it was seen to; some time
+ *  soon: a crash may forget it. */
+void store_alarm(struct store *store, const struct uuid *payment, int attempt,
+                 const char *kind, const char *text);
 
 /* --- step: the one mover --- */
 
@@ -150,10 +158,12 @@ struct step_row {
     /* the answer: */
     enum step_end {
         STEP_WRITTEN,
-        STEP_STALE,     /* another version is there: look again         */
-        STEP_PHONE_BUSY /* takes_phone and the phone is held, or equal amount;
-                           or FLOW_RECOVERED, and the phone is held        */
+        STEP_STALE,      /* another version is there: look again        */
+        STEP_PHONE_BUSY, /* takes_phone and the phone is held, or equal amount;
+                            or FLOW_RECOVERED, and the phone is held        */
+        STEP_REFUSED     /* the database does not take it, also alone   */
     } end;
+    struct err why;   /* REFUSED                                        */
     int64_t lease_us; /* takes_phone and written                        */
 };
 
@@ -168,7 +178,8 @@ typedef void (*store_step_fn)(void *arg, int64_t db_now_at,
  * and closes that of a payment which is unresolved no more; those that take a
  * phone follow in a second one. A row that only moves next_action_at keeps its
  * version. What is refused as one batch is written row by row; a row that is
- * refused alone ends as STEP_STALE and is logged.
+ * refused alone ends as STEP_REFUSED, or, where others were in its way, as
+ * STEP_STALE, and is logged.
  */
 void store_step(struct store *store, struct step_row *rows, size_t n,
                 store_step_fn done, void *arg);

@@ -2,6 +2,7 @@
  * Alarms for a person, written with the step that found their reason, so that
  * no crash forgets one. Metric and log line follow the commit, and may be lost.
  */
+#include "common/log.h"
 #include "common/must.h"
 #include "consumer/store_priv.h"
 
@@ -17,7 +18,7 @@ struct alarm {
    thing: they have a metric. */
 static const enum flow_action kept[] = {
     FLOW_DO_ALARM_DOUBLE,  FLOW_DO_ALARM_UNRESOLVED, FLOW_DO_ALARM_LATE,
-    FLOW_DO_ALARM_DIFFERS, FLOW_DO_ALARM_TAKEN,
+    FLOW_DO_ALARM_DIFFERS, FLOW_DO_ALARM_TAKEN,      FLOW_DO_ALARM_SHARED,
 };
 
 static size_t find_alarms(struct step_row *const *rows, size_t n,
@@ -80,4 +81,32 @@ void store_send_alarms(struct store *store, struct step_row *const *rows,
         pg_send(store->pg, STORE_ALARM, p);
     }
     free(alarms);
+}
+
+/* --- one alarm, of no step --- */
+
+static void raised(void *arg, struct pg_result *const *results, size_t n,
+                   const struct err *err)
+{
+    struct store_op *op = arg;
+
+    (void)results;
+    (void)n;
+    if (err)
+        log_error("store", "alarm_not_written", KV_ERR(err));
+    store_op_free(op);
+}
+
+void store_alarm(struct store *store, const struct uuid *payment, int attempt,
+                 const char *kind, const char *text)
+{
+    struct store_op *op = store_op_new(store, sizeof(*op));
+    struct pg_params *p = pg_params(store->pg);
+
+    pg_uuid(p, payment);
+    pg_text(p, kind);
+    pg_int4(p, attempt);
+    pg_text(p, text);
+    pg_send(store->pg, STORE_ALARM_ALONE, p);
+    pg_sync(store->pg, raised, op);
 }

@@ -18,6 +18,7 @@ enum store_statement {
     STORE_HOLDERS,
     STORE_STEP,
     STORE_ALARM,
+    STORE_ALARM_ALONE,
     STORE_CALM,
     STORE_TAKE,
     STORE_STILL,

@@ -21,13 +21,13 @@ static void holders_found(void *arg, struct pg_result *const *results, size_t n,
 
     must(err || n == 1);
     for (size_t i = 0; err && i < h->n; i++)
-        h->found(h->tags[i], NULL);
+        h->found(h->tags[i], NULL, false);
     for (size_t i = 0; !err && i < pg_rows(results[0]); i++) {
         size_t at = (size_t)pg_get_int(results[0], i, 0) - 1;
         struct uuid holder = pg_get_uuid(results[0], i, 1);
 
         must(at < h->n);
-        h->found(h->tags[at], &holder);
+        h->found(h->tags[at], &holder, pg_get_bool(results[0], i, 2));
     }
     store_op_free(&h->op);
 }

@@ -150,12 +150,17 @@ static const char look_sql[] =
     "SELECT " PAYMENT_COLUMNS " FROM unnest($1::uuid[]) AS r(id) "
     "JOIN payments p ON p.id = r.id";
 
-/* Receipts of weaker evidence that another payment is about to get. */
+/* Receipts that another payment is about to get: who has one, on the weakest
+   evidence first; or whose it becomes in this very batch. */
 static const char holders_sql[] =
-    "SELECT r.n, h.id FROM unnest($1::uuid[], $2::text[], $3::int2[]) "
-    "WITH ORDINALITY AS r(id, receipt, evidence, n) CROSS JOIN LATERAL ("
-    "SELECT p.id FROM payments p WHERE p.receipt = r.receipt "
-    "AND p.evidence < r.evidence AND p.id <> r.id LIMIT 1) AS h";
+    "SELECT r.n, coalesce(h.id, r.rival), coalesce(h.evidence, r.evidence) "
+    ">= r.evidence FROM (SELECT u.*, lag(u.id) OVER (PARTITION BY u.receipt "
+    "ORDER BY u.n) AS rival FROM unnest($1::uuid[], $2::text[], $3::int2[]) "
+    "WITH ORDINALITY AS u(id, receipt, evidence, n)) AS r LEFT JOIN LATERAL ("
+    "SELECT p.id, p.evidence FROM payments p WHERE p.receipt = r.receipt "
+    "AND p.evidence <= r.evidence AND p.id <> r.id "
+    "ORDER BY p.evidence LIMIT 1) AS h ON true "
+    "WHERE h.id IS NOT NULL OR r.rival <> r.id";
 
 /* --- step --- */
 
@@ -231,6 +236,12 @@ static const char alarm_sql[] =
     "ORDER BY r.payment, r.kind ON CONFLICT (payment, kind, attempt, receipt) "
     "DO UPDATE SET at = now(), text = excluded.text, seen_at = NULL, "
     "seen_by = NULL";
+
+static const char alarm_alone_sql[] =
+    "INSERT INTO alarms (payment, kind, attempt, text) "
+    "VALUES ($1::uuid, $2::text, $3::int4, $4::text) "
+    "ON CONFLICT (payment, kind, attempt, receipt) DO UPDATE SET at = now(), "
+    "text = excluded.text, seen_at = NULL, seen_by = NULL";
 
 static const char calm_sql[] =
     "UPDATE alarms a SET seen_at = now(), seen_by = 'settled' "
@@ -354,6 +365,7 @@ const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
     [STORE_HOLDERS] = {"holders", holders_sql},
     [STORE_STEP] = {"step", step_sql},
     [STORE_ALARM] = {"alarm", alarm_sql},
+    [STORE_ALARM_ALONE] = {"alarm_alone", alarm_alone_sql},
     [STORE_CALM] = {"calm", calm_sql},
     [STORE_TAKE] = {"take", take_sql},
     [STORE_STILL] = {"still", still_sql},

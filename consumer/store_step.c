@@ -166,7 +166,8 @@ static void refused(struct step *s, const struct err *err)
     if (takes && err->code == ERR_CONFLICT) {
         row->end = STEP_PHONE_BUSY;
     } else {
-        row->end = STEP_STALE;
+        row->end = err->code == ERR_CONFLICT ? STEP_STALE : STEP_REFUSED;
+        row->why = *err;
         log_warn("store", "step_refused", KV_ID("payment", &row->seen->req.id),
                  KV_ERR(err));
     }

@@ -54,7 +54,16 @@ class Upstream:
         return connection
 
     def request(self, method, path, body=None, headers=None, timeout_s=30):
-        """One request; a connection that died is given up, not repeated."""
+        """One request; a connection that died is given up, not repeated: but
+        for a GET, whose idle connection the API may have closed."""
+        try:
+            return self._once(method, path, body, headers, timeout_s)
+        except http.client.RemoteDisconnected:
+            if method != "GET":
+                raise
+        return self._once(method, path, body, headers, timeout_s)
+
+    def _once(self, method, path, body, headers, timeout_s):
         connection = self._connection(timeout_s)
         try:
             connection.request(method, path, body, headers or {})

@@ -80,3 +80,55 @@ def test_second_receipt_is_told_once(world):
     assert again["result"]["receipt"] == done["result"]["receipt"]
     assert again["version"] == done["version"] + 1
     assert alarms(world, "possible_double_charge") == before + 1
+
+
+def test_one_receipt_for_two_payments(world):
+    """Both callbacks are as good: neither gives way, and a person hears."""
+    shop = world.upstream()
+    first = order(world)
+    done = shop.wait_final(shop.submit(first).body["id"])
+    receipt = wait_for("its receipt", lambda: shop.get(
+        done["id"]).body["result"]["receipt"], 60)
+    ident, _ = unknown_payment(world, order(world))
+    before = alarms(world, "receipt_shared")
+    for _ in range(2):
+        call_back(world, ident, Amount=100, MpesaReceiptNumber=receipt)
+    again = shop.wait_final(ident)
+    assert (again["status"], again["result"]["receipt"]) == ("succeeded",
+                                                             receipt)
+    wait_for("the alarm", lambda: alarms(world, "receipt_shared") ==
+             before + 1, 60)
+    rung, = world.query("SELECT payment::text, receipt FROM alarms WHERE "
+                        "kind = 'receipt_shared' AND receipt = %s", receipt)
+    assert (rung["payment"], rung["receipt"]) == (ident, receipt)
+    assert shop.get(done["id"]).body["status"] == "succeeded"
+
+
+def test_callback_that_the_ledger_refuses(world):
+    """It is tried again, then set aside with its bytes, and holds up nobody."""
+    shop = world.upstream()
+    ident, receipt = unknown_payment(world, order(world, reference="REFUSED1"))
+    name = "refused_" + ident.replace("-", "")
+    world.query(f"ALTER TABLE payments ADD CONSTRAINT {name} CHECK "
+                f"(state <> 6 OR id <> '{ident}') NOT VALID; SELECT 1")
+    try:
+        before = alarms(world, "set_aside")
+        call_back(world, ident, Amount=100, MpesaReceiptNumber=receipt)
+        other, theirs = unknown_payment(world, order(world))
+        call_back(world, other, Amount=100, MpesaReceiptNumber=theirs)
+        assert shop.wait_final(other, 120)["status"] == "succeeded"
+        stray = wait_for("its bytes are kept", lambda: world.query(
+            "SELECT body, why FROM stray_callbacks WHERE payment = %s",
+            ident), 60)
+        assert receipt.encode() in bytes(stray[0]["body"])
+        assert stray[0]["why"] == "refused by the ledger"
+        wait_for("the alarm", lambda: world.query(
+            "SELECT FROM alarms WHERE kind = 'set_aside' AND seen_at IS NULL "
+            "AND payment = %s", ident), 60)
+        assert alarms(world, "set_aside") > before
+        assert shop.get(ident).body["status"] in ("unknown", "unresolved")
+    finally:
+        world.query(f"ALTER TABLE payments DROP CONSTRAINT {name}; "
+                    "SELECT 1")
+    call_back(world, ident, Amount=100, MpesaReceiptNumber=receipt)
+    assert shop.wait_final(ident, 120)["status"] == "succeeded"

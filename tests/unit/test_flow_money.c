@@ -308,6 +308,27 @@ static void test_receipt_taken(void **state)
     assert_false(step(&p, &taken, LATER).changed);
 }
 
+/* Neither gives way, and a person has to see to both. */
+static void test_receipt_shared(void **state)
+{
+    struct payment p = prompted();
+    struct flow_event e = paid("RCPT1", 1);
+    struct flow_out out;
+
+    (void)state;
+    assert_false(step(&p, &e, LATER).actions[FLOW_DO_ALARM_SHARED]);
+    e.shared = true;
+    out = step(&p, &e, LATER);
+    assert_int_equal(out.next.state, PAYMENT_SUCCEEDED);
+    assert_string_equal(out.next.receipt, "RCPT1");
+    assert_true(out.actions[FLOW_DO_ALARM_SHARED]);
+    assert_string_equal(flow_alarm_name(FLOW_DO_ALARM_SHARED),
+                        "receipt_shared");
+    assert_false(step(&out.next, &e, LATER).changed); /* told already */
+    p = after(p, query("0", 1), LATER);
+    assert_true(step(&p, &e, LATER).actions[FLOW_DO_ALARM_SHARED]);
+}
+
 /* --- nothing found --- */
 
 static void test_no_money_is_unresolved(void **state)
@@ -562,6 +583,7 @@ int main(void)
         cmocka_unit_test(test_receipt_of_the_attempt_that_paid),
         cmocka_unit_test(test_paid_not_as_asked),
         cmocka_unit_test(test_receipt_taken),
+        cmocka_unit_test(test_receipt_shared),
         cmocka_unit_test(test_no_money_is_unresolved),
         cmocka_unit_test(test_no_money_is_no_proof_elsewhere),
         cmocka_unit_test(test_resolved_paid),

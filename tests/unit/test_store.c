@@ -1104,11 +1104,87 @@ static void a_refused_row_spoils_no_other(void **state)
     (void)snprintf(next[1].text, sizeof(next[1].text), "\xff");
     assert_int_equal(step(f, f->a, steps, 3), ERR_NONE);
     assert_int_equal(steps[0].end, STEP_WRITTEN);
-    assert_int_equal(steps[1].end, STEP_STALE);
+    assert_int_equal(steps[1].end, STEP_REFUSED);
+    assert_true(*steps[1].why.text);
     assert_int_equal(steps[2].end, STEP_WRITTEN);
     assert_int_equal(step(f, f->a, &steps[1], 1), ERR_NONE);
-    assert_int_equal(steps[1].end, STEP_STALE);
+    assert_int_equal(steps[1].end, STEP_REFUSED);
     assert_true(f->now_at > 0);
+}
+
+static void an_alarm_alone_rings_anew(void **state)
+{
+    struct fixture *f = *state;
+    struct uuid id = {{7}};
+    int64_t end_us = clock_now_us() + WAIT_MAX_US;
+
+    store_alarm(f->a, &id, 1, "set_aside", "callback: refused");
+    while (store_busy(f->a) && clock_now_us() < end_us)
+        loop_once(f->loop, US_PER_S);
+    run(f->other, "UPDATE alarms SET seen_at = now(), seen_by = 'x'");
+    store_alarm(f->a, &id, 1, "set_aside", "callback: refused again");
+    while (store_busy(f->a) && clock_now_us() < end_us)
+        loop_once(f->loop, US_PER_S);
+    assert_int_equal(ask(f->other, "SELECT count(*) FROM alarms WHERE "
+                                   "seen_at IS NULL AND kind = 'set_aside' "
+                                   "AND text = 'callback: refused again'"),
+                     1);
+}
+
+/* --- receipts --- */
+
+#define HOLDERS 6
+
+/* What was found for each row: 0 nobody, 1 weaker, 2 as good. */
+static int held[HOLDERS];
+
+static void on_holder(void *tag, const struct uuid *holder, bool equal)
+{
+    assert_non_null(holder);
+    *(int *)tag = equal ? 2 : 1;
+}
+
+static void receipts_that_others_have(void **state)
+{
+    struct fixture *f = *state;
+    struct claim_row row = request(1, 1, 100);
+    const struct uuid *has = &row.req.id, one = {{1, 1}}, two = {{2, 2}};
+    const struct holder_row rows[HOLDERS] = {
+        {*has, "SKL12345", EVIDENCE_CALLBACK, &held[0]},
+        {one, "SKL12345", EVIDENCE_QUERY, &held[1]},
+        {one, "SKL99999", EVIDENCE_CALLBACK, &held[2]},
+        {two, "SKL99999", EVIDENCE_CALLBACK, &held[3]},
+        {one, "SKL77777", EVIDENCE_CALLBACK, &held[4]},
+        {one, "SKL77777", EVIDENCE_CALLBACK, &held[5]},
+    };
+    struct holder_row mine = {one, "SKL12345", EVIDENCE_C2B, &held[0]};
+    struct payment next;
+
+    claim(f, f->a, &row, 1);
+    next = full(&row.payment);
+    next.state = PAYMENT_SUCCEEDED;
+    next.evidence = EVIDENCE_C2B;
+    assert_int_equal(step_one(f, &row.payment, &next), STEP_WRITTEN);
+    memset(held, 0, sizeof(held));
+    store_holders(f->a, rows, HOLDERS, on_holder);
+    (void)look(f, &row);          /* answered in order */
+    assert_int_equal(held[0], 0); /* its own */
+    assert_int_equal(held[1], 2); /* no weaker one; the other is before it */
+    assert_int_equal(held[2], 0);
+    assert_int_equal(held[3], 2); /* the first one of this batch gets it */
+    assert_int_equal(held[5], 0); /* one payment, told twice */
+    store_holders(f->a, &mine, 1, on_holder);
+    (void)look(f, &row);
+    assert_int_equal(held[0], 2);
+    mine.evidence = EVIDENCE_CALLBACK;
+    store_holders(f->a, &mine, 1, on_holder);
+    (void)look(f, &row);
+    assert_int_equal(held[0], 1);
+    mine.evidence = EVIDENCE_PERSON; /* others are asked about that before */
+    held[0] = 0;
+    store_holders(f->a, &mine, 1, on_holder);
+    (void)look(f, &row);
+    assert_int_equal(held[0], 0);
 }
 
 /* --- waking --- */
@@ -1585,6 +1661,8 @@ int main(void)
         TEST(a_release_and_an_attempt_in_one_call),
         TEST(a_race_for_a_phone_has_one_winner),
         TEST(a_refused_row_spoils_no_other),
+        TEST(an_alarm_alone_rings_anew),
+        TEST(receipts_that_others_have),
         TEST(a_release_wakes_one_waiter),
         TEST(a_wake_goes_to_one_that_can_go),
         TEST(a_wake_passes_over_who_is_in_hand),
