@@ -23,9 +23,13 @@ struct pg_result;
     "p.code, p.text, p.receipt, p.paid_at, p.paid_attempt"
 
 /** Whether an open attempt names key $1 of callback paths, or none (an attempt
- *  of before there were numbers): one boolean. `unresolved` is 5. */
+ *  of before there were numbers): one boolean. `waiting` is 3, for its proof 3,
+ *  `unresolved` is 5; each part has an index. */
 #define PAYMENT_KEY_USED_SQL                                                \
     "SELECT EXISTS (SELECT FROM payments WHERE next_action_at IS NOT NULL " \
+    "AND (state <> 3 OR waits = 3) "                                        \
+    "AND attempt > 0 AND mac_key IN ($1::int2, 0)) OR EXISTS (SELECT FROM " \
+    "payments WHERE state = 3 AND (waits = 3) IS FALSE "                    \
     "AND attempt > 0 AND mac_key IN ($1::int2, 0)) OR EXISTS (SELECT FROM " \
     "payments WHERE state = 5 AND mac_key IN ($1::int2, 0))"
 

@@ -15,14 +15,10 @@
 #include <string.h>
 
 #define EX_TEMPFAIL 75
-/* A due row that is not settled by then is found again. */
-#define DUE_HOLD_US (10 * US_PER_S)
 #define TOLD_GATHER_US (200 * US_PER_MS)
 #define CALLBACKS_NOTED_US US_PER_S
 #define CALLBACKS_NOTED_MAX 64 /* partitions; the others come next */
 #define TELL_WAIT_MS 3000
-#define RETRY_SHARE 8      /* of the slots: places for retries alone        */
-#define TASK_BATCHES_MAX 4 /* tasks that may wait for the store, in batches */
 
 /* --- told --- */
 
@@ -57,103 +53,7 @@ static void write_told(struct consumer *c)
     store_told(c->store, c->telling, n, told_written, c);
 }
 
-/* --- credit --- */
-
-/* What the gate holds, and what is on its way there. */
-static size_t pushes_given(const struct consumer *c)
-{
-    bool claiming = c->batch && c->phase != CLAIM_CONFLICT_LETTERS;
-
-    return gate_pushes(c->gate) + c->promised +
-           (claiming ? c->batch->rows_n : 0);
-}
-
-bool consumer_may_push(const struct consumer *c)
-{
-    return pulse_trusted(c->pulse) && intake_sure(c->intake) &&
-           memory_sure(c) && !c->clock.doubted;
-}
-
-static size_t credit(const struct consumer *c, size_t extra)
-{
-    size_t most = (size_t)c->cfg->worker_slots + (size_t)c->cfg->worker_ahead;
-    size_t given = pushes_given(c);
-
-    return given < most + extra ? most + extra - given : 0;
-}
-
-size_t consumer_credit(const struct consumer *c)
-{
-    return credit(c, 0);
-}
-
-/* Fresh requests take every place that they get; so retries have some of their
-   own. gate_capacity() has a batch to spare. */
-static size_t retry_credit(const struct consumer *c)
-{
-    size_t share = MAX((size_t)c->cfg->worker_slots / RETRY_SHARE, 1);
-
-    return credit(c, MIN(share, (size_t)c->cfg->worker_batch_max / 2));
-}
-
-bool consumer_crowded(const struct consumer *c)
-{
-    return c->tasks > gate_open(c->gate) +
-                          TASK_BATCHES_MAX * (size_t)c->cfg->worker_batch_max;
-}
-
-/* --- due --- */
-
-static bool may_push(const struct payment *p)
-{
-    return p->state == PAYMENT_WAITING && p->waits != WAIT_PROOF;
-}
-
-static void due_row(struct consumer *c, const struct payment *p)
-{
-    struct task *t = task_new(c, p, NULL, FLOW_DUE);
-
-    consumer_look_at_strays(c, p);
-    t->promised = may_push(p);
-    c->promised += t->promised;
-    task_event(t);
-}
-
-static void due_found(void *arg, const struct payment *rows, size_t n,
-                      int64_t db_now_at, const struct err *err)
-{
-    struct consumer *c = arg;
-
-    c->due_busy = c->due_full = false;
-    c->promised -= c->due_asked;
-    c->due_asked = 0;
-    if (err)
-        return;
-    clock_answered(c, clock_now_us() - store_latency_us(c->store), db_now_at);
-    if (c->clock.doubted)
-        return; /* due by a step of the clock: found again later */
-    consumer_set_db_now(c, db_now_at);
-    for (size_t i = 0; i < n; i++)
-        due_row(c, &rows[i]);
-    c->due_full = n == c->due_max;
-}
-
-static void scan_due(struct consumer *c)
-{
-    size_t pushes = retry_credit(c);
-    unsigned pools =
-        consumer_may_push(c) && pushes ? intake_pools(c->intake) : 0;
-    size_t max = (size_t)c->cfg->worker_batch_max;
-
-    if (c->stopping || c->clock.doubted || c->due_busy || consumer_crowded(c) ||
-        !memory_sure(c) || !store_up(c->store, NULL, 0))
-        return;
-    c->due_busy = true;
-    c->due_max = pools ? MIN(max, pushes) : max;
-    c->due_asked = pools ? c->due_max : 0;
-    c->promised += c->due_asked;
-    store_due(c->store, pools, c->due_max, DUE_HOLD_US, due_found, c);
-}
+/* --- the due tick --- */
 
 static void callbacks_noted(void *arg, const struct err *err)
 {
@@ -188,7 +88,7 @@ static void due_tick(void *arg)
 
     clock_tick(c);
     keys_tick(c);
-    scan_due(c);
+    due_scan(c);
     note_callbacks(c);
     if (c->unread && store_up(c->store, NULL, 0)) {
         c->unread = false;
@@ -265,8 +165,7 @@ static bool turn(void *arg)
     callbacks_run(c);
     more = tasks_run(c);
     write_told(c);
-    if (c->due_full)
-        scan_due(c);
+    due_run(c);
     leave_when_quiet(c);
     metric_set(M_TASKS, (int64_t)c->tasks);
     return more;
@@ -345,9 +244,7 @@ static void on_forgotten(void *arg)
         return; /* claimed before, and pushed: only letters are missing */
     must(c->batch && !c->claim_busy);
     log_error("worker", "claims_forgotten", KV_INT("rows", c->batch->rows_n));
-    intake_abandon(c->intake);
-    c->batch = NULL;
-    c->phase = CLAIM_IDLE;
+    claim_abandon(c);
 }
 
 static size_t health(void *arg, struct health *rows, size_t max)
@@ -434,7 +331,8 @@ static enum err_code open_rooms(struct consumer *c, struct err *err)
         .arg = c,
     };
     struct gate_spec gate = {c->recorder, push_allowed, c, {0}};
-    struct intake_spec intake = {on_assign, on_forgotten, c};
+    struct intake_spec intake = {on_assign, on_forgotten, claim_admit,
+                                 claim_paused, c};
 
     c->store = store_new(loop, c->cfg, on_store, c);
     store_expect(c->store, clock_expected, c);
@@ -481,6 +379,7 @@ enum err_code consumer_new(struct app *app, struct consumer **ret,
     if (open_rooms(c, err) ||
         app_admin(app, cfg->worker_admin_listen, NULL, 0, health, c, err))
         return err->code;
+    due_init(c);
     start_timers(c);
     app_on_reload(app, &(struct app_reload){ask_key, keys_renewed, c});
     *ret = TAKE(c);
@@ -507,6 +406,7 @@ void consumer_free(struct consumer *c)
     recorder_close(c->recorder, c->settled);
     tasks_done(c);
     memory_done(c);
+    due_done(c);
     free(c->told);
     free(c->telling);
     free(c);

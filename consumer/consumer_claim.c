@@ -23,6 +23,7 @@
 
 #define CLAIM_AGAIN_US (100 * US_PER_MS)
 #define CLAIM_TRIES_WARN 20
+#define KNOWN_MIN 4    /* of a batch, to be called mostly known */
 #define BURIALS_MAX 64 /* at once; the due-scan comes back to the others */
 
 /* Something was refused: a pause, and the log hears of it when it goes on. */
@@ -186,6 +187,78 @@ void consumer_bury(struct consumer *c, const struct payment *p)
                 record_fetched, b);
 }
 
+/* --- what may be read --- */
+
+static size_t parked_max(const struct consumer *c)
+{
+    return (size_t)c->cfg->lines_parked_max;
+}
+
+/* Held: its pool stands still until its shortcode takes pushes again, or until
+   somebody lets more be parked. */
+static enum intake_admission hold_full(struct consumer *c, int64_t shortcode)
+{
+    if (!c->full)
+        log_error("worker", "parked_max_reached",
+                  KV_INT("shortcode", shortcode),
+                  KV_INT("parked", parked_max(c)));
+    c->full = true;
+    metric_set(M_PARKING_FULL, 1);
+    return INTAKE_HOLD;
+}
+
+static enum intake_admission park(struct consumer *c, int64_t shortcode)
+{
+    size_t *parked = consumer_parked(c, shortcode);
+
+    if (!lines_flow(c->lines))
+        return INTAKE_HOLD; /* Kafka keeps all of it */
+    if (parked && *parked >= parked_max(c))
+        return hold_full(c, shortcode);
+    if (parked)
+        (*parked)++;
+    return INTAKE_PARK;
+}
+
+enum intake_admission claim_admit(void *arg, struct claim_row *row, bool places)
+{
+    struct consumer *c = arg;
+    int64_t shortcode = row->req.shortcode;
+
+    if (!places)
+        return park(c, shortcode);
+    if (!lines_take(c->lines, shortcode, &row->send_us)) {
+        lines_want(c->lines, shortcode, consumer_credit(c));
+        return park(c, shortcode);
+    }
+    row->right = true;
+    return INTAKE_GO;
+}
+
+bool claim_paused(void *arg, enum priority pool)
+{
+    const struct consumer *c = arg;
+
+    return lines_paused(c->lines, pool);
+}
+
+/* The batch's row does not become a push. */
+static void give_back(struct consumer *c, struct claim_row *row)
+{
+    if (row->right)
+        lines_give_back(c->lines, row->req.shortcode, row->send_us);
+    row->right = false;
+}
+
+void claim_abandon(struct consumer *c)
+{
+    for (size_t i = 0; i < c->batch->rows_n; i++)
+        give_back(c, &c->batch->rows[i]);
+    intake_abandon(c->intake);
+    c->batch = NULL;
+    c->phase = CLAIM_IDLE;
+}
+
 /* --- the claim --- */
 
 static bool under_way(struct consumer *c, const struct uuid *id)
@@ -198,11 +271,14 @@ static bool under_way(struct consumer *c, const struct uuid *id)
 
 /* One that others took over, since they thought this worker dead, is given back
    as not sent. */
-static void begin_push(struct consumer *c, const struct claim_row *row)
+static void begin_push(struct consumer *c, struct claim_row *row)
 {
     struct task *t = task_new(c, &row->payment, NULL, FLOW_NOT_SENT);
 
     t->term = c->batch_term;
+    t->send_us = row->send_us;
+    t->right = row->right;
+    row->right = false;
     WINDOW(claimed);
     if (row->payment.state == PAYMENT_SENDING)
         task_push(t, row->lease_us);
@@ -210,12 +286,13 @@ static void begin_push(struct consumer *c, const struct claim_row *row)
         task_event(t);
 }
 
-static void row_claimed(struct consumer *c, const struct claim_row *row)
+static void row_claimed(struct consumer *c, struct claim_row *row)
 {
     static const enum metric counts[] = {
-        [CLAIM_GO] = M_CLAIMED,      [CLAIM_WAIT] = M_CLAIM_WAIT,
-        [CLAIM_LATE] = M_CLAIM_LATE, [CLAIM_SAME] = M_CLAIM_SAME,
-        [CLAIM_OWN] = M_CLAIMED,     [CLAIM_OTHER] = M_CLAIM_OTHER,
+        [CLAIM_GO] = M_CLAIMED,        [CLAIM_WAIT] = M_CLAIM_WAIT,
+        [CLAIM_PARK] = M_CLAIM_PARK,   [CLAIM_LATE] = M_CLAIM_LATE,
+        [CLAIM_SAME] = M_CLAIM_SAME,   [CLAIM_OWN] = M_CLAIMED,
+        [CLAIM_OTHER] = M_CLAIM_OTHER,
     };
     bool own = row->verdict == CLAIM_OWN && c->batch_unsure &&
                !under_way(c, &row->req.id);
@@ -223,8 +300,9 @@ static void row_claimed(struct consumer *c, const struct claim_row *row)
     metric_add(counts[row->verdict], 1);
     if (row->verdict == CLAIM_GO || own)
         begin_push(c, row);
-    else if (row->verdict == CLAIM_WAIT || row->verdict == CLAIM_LATE)
+    else if (row->verdict <= CLAIM_LATE)
         consumer_announce(c, &row->payment);
+    give_back(c, row);
 }
 
 static void claim_done(void *arg, const struct err *err);
@@ -253,8 +331,20 @@ static void refuse_row(struct consumer *c, const struct err *err)
 
     text_copy(fault.text, sizeof(fault.text), err->text);
     c->letter_next = c->batch->bad_n;
+    give_back(c, &c->batch->rows[c->single - 1]);
     intake_refuse(c->intake, c->single - 1, &fault);
     c->phase = CLAIM_BAD_LETTERS;
+}
+
+/* Duplicates and what is too late need no place for a push, which shows only
+   when they are claimed: so the next batch is not bounded by places. */
+static bool mostly_known(const struct intake_batch *b)
+{
+    size_t known = 0;
+
+    for (size_t i = 0; i < b->rows_n; i++)
+        known += b->rows[i].verdict > CLAIM_PARK;
+    return known >= KNOWN_MIN && 4 * known >= 3 * b->rows_n;
 }
 
 static void claimed(struct consumer *c)
@@ -270,6 +360,7 @@ static void claimed(struct consumer *c)
         return;
     }
     intake_claimed(c->intake);
+    intake_skim(c->intake, mostly_known(b));
     c->phase = CLAIM_CONFLICT_LETTERS;
     c->letter_next = 0;
 }
@@ -300,12 +391,18 @@ static bool may_claim(struct consumer *c)
 
 static void take_batch(struct consumer *c)
 {
-    c->batch = intake_take(c->intake, consumer_credit(c), consumer_db_now(c));
+    size_t credit = consumer_credit(c);
+
+    if (!credit)
+        return;
+    c->batch = intake_take(c->intake, credit, consumer_db_now(c));
+    c->hungry = c->batch && c->batch->goers >= credit;
     if (!c->batch)
         return;
+    c->full = false; /* said again when a record is held */
+    metric_set(M_PARKING_FULL, 0);
     if (clock_batch_doubted(c, c->batch)) {
-        intake_abandon(c->intake);
-        c->batch = NULL;
+        claim_abandon(c);
         return;
     }
     c->phase = CLAIM_BAD_LETTERS;

@@ -52,6 +52,8 @@ struct task {
     bool from_topic;     /* of the callback batch                   */
     bool recalls;        /* of the comparison with recorders */
     bool promised;       /* counted in `promised`: may become a push */
+    bool of_ledger;      /* counted in `ledger_pushes`              */
+    bool right;          /* of its line, not used yet               */
     const struct kafka_record *record; /* of a callback: its bytes  */
     const char *stray; /* why these bytes are kept raw, or NULL     */
     int64_t notice;    /* of a finding: to be told its end, 0       */
@@ -153,12 +155,26 @@ struct consumer {
     /* due */
     struct loop_timer due, wake;
     bool due_busy, due_full;
-    size_t due_max;   /* rows that the scan in flight may find            */
-    size_t due_asked; /* of them pushes                                   */
-    size_t promised;  /* pushes that are asked for, or found and not yet given
-                         to the gate                                      */
-    size_t burials;   /* letters of spent payments, on their way          */
-    bool unread;      /* positions could not be read: ask again           */
+    size_t promised; /* pushes that are asked for, or found and not yet given
+                        to the gate                                       */
+    size_t ledger_pushes; /* the same, with those that the gate has        */
+    struct ready {
+        bool busy;    /* a scan for pushes is in flight                    */
+        bool more;    /* the last one found some: claims leave them places */
+        size_t asked; /* pushes of the one in flight                       */
+        struct lane after[PRIORITIES_N]; /* where the last one came to     */
+        struct shares shares;
+        struct line_credit *lines; /* of every shortcode                   */
+        int64_t *shortcodes;       /* those with credit                    */
+        size_t lines_n;
+        struct pace pace;
+    } ready;
+    struct parked_row *parked; /* of every shortcode, as last read, and what
+                                  was parked here since                    */
+    bool hungry;    /* the intake has more than there was credit for         */
+    bool full;      /* a record is held: lines.parked_max                    */
+    size_t burials; /* letters of spent payments, on their way          */
+    bool unread;    /* positions could not be read: ask again           */
 
     struct kafka_fetcher *fetcher;
     bool stopping, left;
@@ -179,6 +195,9 @@ void task_end(struct task *t);
 
 /** It becomes no push, or is one now. */
 void task_unpromise(struct task *t);
+
+/** It is to be a push of the ledger's, with the right for @p send_us. */
+void task_promise(struct task *t, int64_t send_us);
 
 /** Whether its event ends with its moment: the due-scan comes back to it. */
 bool task_momentary(const struct task *t);
@@ -206,16 +225,32 @@ void consumer_set_db_now(struct consumer *c, int64_t db_now_at);
 /** Whether pushes may be prepared now (rule S7). */
 bool consumer_may_push(const struct consumer *c);
 
+/* --- consumer_due.c --- */
+
+void due_init(struct consumer *c);
+void due_done(struct consumer *c);
+
+/** Looks for everything that is due. */
+void due_scan(struct consumer *c);
+/** Goes on looking where the last look did not see all. */
+void due_run(struct consumer *c);
+
 /** Pushes that fresh requests may add: what the gate takes, less what is on its
- *  way there. */
+ *  way there, less what the ledger has waiting. */
 size_t consumer_credit(const struct consumer *c);
 
 /** Whether so many tasks wait for the store that no more should be made. */
 bool consumer_crowded(const struct consumer *c);
 
+/** How many rows wait for @p shortcode; NULL = it is not configured. */
+size_t *consumer_parked(struct consumer *c, int64_t shortcode);
+
 /** Whether a batch may begin now; arms the wake-up when not. */
 bool pace_ready(struct consumer *c, const struct pace *pace);
 void pace_began(struct pace *pace, size_t n);
+
+/** Random, for jitter and turns. */
+uint32_t consumer_dice(struct consumer *c);
 
 void consumer_announce(struct consumer *c, const struct payment *p);
 
@@ -234,6 +269,14 @@ void looks_run(struct consumer *c);
 /* --- consumer_claim.c --- */
 
 void claims_run(struct consumer *c);
+
+/** Whether a record may be read on to a push (intake_spec). */
+enum intake_admission claim_admit(void *arg, struct claim_row *row,
+                                  bool places);
+bool claim_paused(void *arg, enum priority pool);
+
+/** Gives the batch that is out back to the intake. */
+void claim_abandon(struct consumer *c);
 void callbacks_run(struct consumer *c);
 void callback_ended(struct consumer *c);
 

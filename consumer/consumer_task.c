@@ -57,7 +57,7 @@ void pace_began(struct pace *pace, size_t n)
 
 /* --- tasks --- */
 
-static uint32_t throw_dice(struct consumer *c)
+uint32_t consumer_dice(struct consumer *c)
 {
     /* xorshift64: jitter needs no more */
     c->dice ^= c->dice << 13;
@@ -79,7 +79,7 @@ struct task *task_new(struct consumer *c, const struct payment *seen,
     t->event = (struct flow_event){
         .kind = kind,
         .attempt = seen ? seen->attempt : 0,
-        .dice = throw_dice(c),
+        .dice = consumer_dice(c),
         .owner = pulse_incarnation(c->pulse),
     };
     t->recorder_slot = -1;
@@ -87,7 +87,8 @@ struct task *task_new(struct consumer *c, const struct payment *seen,
     t->send_us = 0;
     t->tries = t->takes = t->refusals = 0;
     t->again_us = 0;
-    t->unsure = t->from_topic = t->promised = t->recalls = false;
+    t->unsure = t->from_topic = t->recalls = false;
+    t->promised = t->of_ledger = t->right = false;
     t->record = NULL;
     t->stray = NULL;
     t->notice = 0;
@@ -107,11 +108,32 @@ void task_unpromise(struct task *t)
     t->promised = false;
 }
 
+void task_promise(struct task *t, int64_t send_us)
+{
+    t->promised = t->of_ledger = t->right = true;
+    t->send_us = send_us;
+    t->consumer->promised++;
+    t->consumer->ledger_pushes++;
+}
+
+/* Its place is free; a right that it did not use is somebody else's. */
+static void leave_place(struct task *t)
+{
+    struct consumer *c = t->consumer;
+
+    c->ledger_pushes -= t->of_ledger;
+    t->of_ledger = false;
+    if (t->right)
+        lines_give_back(c->lines, t->seen.req.shortcode, t->send_us);
+    t->right = false;
+}
+
 void task_end(struct task *t)
 {
     struct consumer *c = t->consumer;
 
     task_unpromise(t);
+    leave_place(t);
     list_remove(&t->node);
     list_remove(&t->alive);
     if (t->recorder_slot >= 0)
@@ -208,6 +230,7 @@ static void push_done(void *arg, const struct gate_result *r)
     };
     struct task *t = arg;
 
+    leave_place(t);
     t->event.kind = kinds[r->end];
     t->event.verdict = r->verdict;
     t->event.why = r->why;
@@ -223,6 +246,7 @@ void task_push(struct task *t, int64_t lease_us)
 
     t->event.attempt = t->seen.attempt;
     task_unpromise(t);
+    t->right = false;
     list_remove(&t->node);
     gate_push(c->gate, &t->seen,
               &(struct gate_right){lease_us, t->term, t->send_us}, push_done,

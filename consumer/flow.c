@@ -153,7 +153,8 @@ void flow_claim(const struct request *req, int64_t deadline_at, int64_t owner,
                 enum claim_verdict v, const struct flow_policy *policy,
                 int64_t now_at, struct payment *ret)
 {
-    must(v == CLAIM_GO || v == CLAIM_WAIT || v == CLAIM_LATE);
+    must(v == CLAIM_GO || v == CLAIM_WAIT || v == CLAIM_PARK ||
+         v == CLAIM_LATE);
     *ret = (struct payment){
         .req = *req,
         .created_at = now_at,
@@ -173,6 +174,10 @@ void flow_claim(const struct request *req, int64_t deadline_at, int64_t owner,
         ret->state = PAYMENT_WAITING;
         ret->waits = WAIT_PHONE;
         ret->next_action_at = MIN(now_at + PHONE_LOOK_MIN_US, deadline_at);
+    } else if (v == CLAIM_PARK) {
+        ret->state = PAYMENT_WAITING;
+        ret->waits = WAIT_LINE;
+        ret->next_action_at = now_at;
     } else {
         ret->state = PAYMENT_REJECTED;
         ret->class = RESULT_EXPIRED;

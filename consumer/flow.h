@@ -99,6 +99,7 @@ void flow_step(const struct payment *p, const struct flow_event *e,
 enum claim_verdict {
     CLAIM_GO,   /* takes its phone and is pushed                        */
     CLAIM_WAIT, /* its phone is taken, or equal amount too recently     */
+    CLAIM_PARK, /* its shortcode takes no push now; it had to be read   */
     CLAIM_LATE, /* past its deadline                                    */
     CLAIM_SAME, /* known already: nothing to do                         */
     CLAIM_OWN,  /* this incarnation's own, its answer was lost: push it,
@@ -106,7 +107,7 @@ enum claim_verdict {
     CLAIM_OTHER /* known with another body: key_conflict                */
 };
 
-/** The row for @p v (GO, WAIT, LATE); attempt 1 is `sending` for GO. */
+/** The row for @p v (GO, WAIT, PARK, LATE); attempt 1 is `sending` for GO. */
 void flow_claim(const struct request *req, int64_t deadline_at, int64_t owner,
                 enum claim_verdict v, const struct flow_policy *policy,
                 int64_t now_at, struct payment *ret);

@@ -10,14 +10,11 @@
 #include "common/must.h"
 #include "common/wire.h"
 #include "consumer/intake_priv.h"
+#include "consumer/share.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Shares of a pool; one that has less lends the rest. Low keeps 1/13, which is
-   more than the 5 % that it is promised. */
-static const size_t weights[PRIORITIES_N] = {8, 4, 1};
 
 /* --- taking requests --- */
 
@@ -62,25 +59,47 @@ static bool seen_in_batch(struct intake *in, const struct kafka_record *record,
     return false;
 }
 
-static void add_row(struct intake *in, const struct kafka_record *record,
-                    enum topic topic, int64_t now_at)
+/* Whether the row is taken, and as what. Too late by our clock: the database's
+   decides, but it needs no push. */
+static enum intake_admission admit(struct intake *in, struct claim_row *row,
+                                   bool places, int64_t now_at)
+{
+    if (row->deadline_at <= now_at)
+        return INTAKE_PARK;
+    if (in->spec.admit)
+        return in->spec.admit(in->spec.arg, row, places);
+    return places ? INTAKE_GO : INTAKE_PARK;
+}
+
+/* False: it has to be held. */
+static bool add_row(struct intake *in, const struct kafka_record *record,
+                    enum topic topic, bool places, int64_t now_at)
 {
     struct intake_batch *b = &in->batch;
     struct claim_row *row = &b->rows[b->rows_n];
+    enum intake_admission what;
     struct fault fault;
 
     if (wire_read_request(in->cfg, record, topic, now_at, &row->req, &fault)) {
         set_aside(in, record, &fault);
-        return;
+        return true;
     }
     if (seen_in_batch(in, record, &row->req))
-        return;
+        return true;
     row->topic = topic;
     row->partition = record->partition;
     row->offset = record->offset;
     row->deadline_at = payment_deadline(&row->req, record->timestamp_at,
                                         in->cfg->payments_ttl_ms * US_PER_MS);
+    row->right = false;
+    row->send_us = 0;
+    what = admit(in, row, places, now_at);
+    if (what == INTAKE_HOLD)
+        return false;
+    row->park = what == INTAKE_PARK;
+    b->goers += what == INTAKE_GO;
     b->records[b->rows_n++] = record;
+    return true;
 }
 
 /* Records without a gap: an offset that was skipped was deleted unclaimed. */
@@ -98,9 +117,10 @@ static bool follows(struct part *p, int64_t offset)
 }
 
 /* Takes one record of the pool; false when it has none now. */
-static bool take_one(struct intake *in, struct group *g, int64_t now_at)
+static bool take_one(struct intake *in, struct group *g, bool places,
+                     int64_t now_at)
 {
-    struct kafka_taken *t = kafka_take(g->consumer);
+    struct kafka_taken *t = g->held ? TAKE(g->held) : kafka_take(g->consumer);
     const struct kafka_record *record;
     struct part *p;
 
@@ -112,30 +132,38 @@ static bool take_one(struct intake *in, struct group *g, int64_t now_at)
         kafka_release(t);
         return true;
     }
+    if (!add_row(in, record, g->topic, places, now_at)) {
+        g->held = t;
+        return false;
+    }
     in->taken[in->taken_n++] = t;
     p->at.offset = record->offset + 1;
     p->dirty = true;
     metric_add(M_RECORDS, 1);
-    add_row(in, record, g->topic, now_at);
     return true;
 }
 
 /* What one pool may add to the batch, and what became of it. */
 struct portion {
-    size_t rows, records; /* at most */
-    size_t taken;         /* rows */
-    bool dry;             /* it has no more records now */
+    size_t goers, records; /* at most */
+    size_t taken;          /* that go */
+    bool skim;             /* goes on when no more may go */
+    bool dry;              /* it has no more records now */
 };
 
 static void take_portion(struct intake *in, struct group *g, struct portion *p,
                          int64_t now_at)
 {
-    size_t rows = in->batch.rows_n, records = in->taken_n;
+    size_t goers = in->batch.goers, records = in->taken_n;
 
-    while (!p->dry && in->batch.rows_n - rows < p->rows &&
-           in->taken_n - records < p->records)
-        p->dry = !take_one(in, g, now_at);
-    p->taken = in->batch.rows_n - rows;
+    while (!p->dry && in->taken_n - records < p->records) {
+        bool places = in->batch.goers - goers < p->goers;
+
+        if (!places && !p->skim)
+            break;
+        p->dry = !take_one(in, g, places, now_at);
+    }
+    p->taken = in->batch.goers - goers;
 }
 
 /* The pool's share of this credit and what it has saved up of smaller ones. An
@@ -144,14 +172,21 @@ static void take_portion(struct intake *in, struct group *g, struct portion *p,
 static void take_share(struct intake *in, struct group *g, size_t credit,
                        size_t sum, int64_t now_at)
 {
-    size_t weight = weights[g->index];
+    size_t weight = share_weights[g->index];
     struct portion p = {.records = MAX(in->max * weight / sum, 1)};
 
     g->share = MIN(g->share + credit * weight, in->max * sum);
-    p.rows = MIN(g->share / sum, credit - in->batch.rows_n);
+    p.goers = MIN(g->share / sum, credit - in->batch.goers);
     p.records = MIN(p.records, in->max - in->taken_n);
     take_portion(in, g, &p, now_at);
     g->share = p.dry ? 0 : g->share - p.taken * sum;
+}
+
+static bool serves(const struct intake *in, size_t pool)
+{
+    return in->groups[pool].consumer &&
+           !(in->spec.paused &&
+             in->spec.paused(in->spec.arg, (enum priority)pool));
 }
 
 /* What no pool had a share for, or did not use: high first. */
@@ -159,11 +194,12 @@ static void lend(struct intake *in, size_t credit, int64_t now_at)
 {
     for (size_t i = 0; i < PRIORITIES_N; i++) {
         struct portion p = {
-            .rows = credit - in->batch.rows_n,
+            .goers = credit - in->batch.goers,
             .records = in->max - in->taken_n,
+            .skim = in->skim,
         };
 
-        if (in->groups[i].consumer)
+        if (serves(in, i))
             take_portion(in, &in->groups[i], &p, now_at);
     }
 }
@@ -173,9 +209,9 @@ static void take_by_weight(struct intake *in, size_t credit, int64_t now_at)
     size_t sum = 0;
 
     for (size_t i = 0; i < PRIORITIES_N; i++)
-        sum += in->groups[i].consumer ? weights[i] : 0;
+        sum += serves(in, i) ? share_weights[i] : 0;
     for (size_t i = 0; i < PRIORITIES_N; i++)
-        if (in->groups[i].consumer)
+        if (serves(in, i))
             take_share(in, &in->groups[i], credit, sum, now_at);
     lend(in, credit, now_at);
 }
@@ -204,7 +240,7 @@ struct intake_batch *intake_take(struct intake *in, size_t credit,
 
     if (in->busy || in->stopped || !credit || !intake_sure(in))
         return NULL;
-    b->rows_n = b->bad_n = 0;
+    b->rows_n = b->bad_n = b->goers = 0;
     take_by_weight(in, MIN(credit, in->max), now_at);
     if (!in->taken_n)
         return NULL;
@@ -219,6 +255,7 @@ void intake_refuse(struct intake *in, size_t i, const struct fault *fault)
 
     must(in->busy && i < b->rows_n);
     set_aside(in, b->records[i], fault);
+    b->goers -= !b->rows[i].park;
     b->rows_n--;
     memmove(&b->rows[i], &b->rows[i + 1], (b->rows_n - i) * sizeof(*b->rows));
     memmove(&b->records[i], &b->records[i + 1],
@@ -232,6 +269,11 @@ static void release_batch(struct intake *in)
         kafka_release(in->taken[i]);
     in->taken_n = 0;
     in->busy = false;
+}
+
+void intake_skim(struct intake *in, bool skim)
+{
+    in->skim = skim;
 }
 
 void intake_claimed(struct intake *in)
@@ -384,6 +426,8 @@ static void free_records(struct intake *in)
         kafka_release(in->taken[i]);
     for (size_t i = 0; i < in->callbacks_n; i++)
         kafka_release(in->callbacks[i]);
+    for (size_t i = 0; i < GROUPS_N; i++)
+        intake_unhold(&in->groups[i], -1);
 }
 
 void intake_free(struct intake *in)

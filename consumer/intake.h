@@ -1,5 +1,7 @@
 /*
  * Records in: the request topics by credit and weight, and the callback topic.
+ * Credit counts pushes: what is known already, too late or to be parked is read
+ * past without.
  * Reads where `intake` in Postgres says, stops a partition when Kafka or
  * Postgres has forgotten something (rule S2), sets aside what no payment can be
  * made of, and commits offsets behind the claims.
@@ -31,11 +33,20 @@ struct intake_bad {
 struct intake_batch {
     struct claim_row *rows; /* valid requests, no id twice              */
     size_t rows_n;
+    size_t goers;           /* of them those that are not to be parked  */
     struct intake_bad *bad; /* to payments.dead before the claim        */
     size_t bad_n;
     const struct kafka_record **records; /* of each row, for key_conflict */
     struct kafka_position *positions;    /* next offset per partition   */
     size_t positions_n;
+};
+
+/** What is to become of a request that was read. */
+enum intake_admission {
+    INTAKE_GO,   /* it may be pushed: takes credit                      */
+    INTAKE_PARK, /* its shortcode takes no push now, others do: claimed
+                    without an attempt, so that they are reached        */
+    INTAKE_HOLD  /* it stays in Kafka, and its pool stands still        */
 };
 
 struct intake_spec {
@@ -50,6 +61,14 @@ struct intake_spec {
      * Answer with intake_abandon().
      */
     void (*on_forgotten)(void *arg);
+    /**
+     * What is to become of @p row, whose deadline is ahead. Without @p places
+     * it may not go. NULL: all may.
+     */
+    enum intake_admission (*admit)(void *arg, struct claim_row *row,
+                                   bool places);
+    /** Whether nothing of the pool is taken. NULL: never. */
+    bool (*paused)(void *arg, enum priority pool);
     void *arg;
 };
 
@@ -104,14 +123,18 @@ unsigned intake_recovered(const struct intake *intake);
 void intake_abandon(struct intake *intake);
 
 /**
- * Takes requests: at most @p credit that could be pushed. NULL = none now, or
- * the last batch is not finished.
+ * Takes requests: at most @p credit that could be pushed, and others between
+ * them. NULL = none now, or the last batch is not finished.
  */
 struct intake_batch *intake_take(struct intake *intake, size_t credit,
                                  int64_t now_at);
 
 /** Moves row @p i of the batch to its bad ones: the database refused it. */
 void intake_refuse(struct intake *intake, size_t i, const struct fault *fault);
+
+/** Whether the next batches are taken beyond their credit, as long as they are
+ *  mostly duplicates: what turns out to be fresh is parked. */
+void intake_skim(struct intake *intake, bool skim);
 
 /** The batch is claimed, and `intake` moved with it: it must never forget. */
 void intake_claimed(struct intake *intake);

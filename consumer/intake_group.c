@@ -37,6 +37,14 @@ struct part *intake_find_part(struct group *g, int32_t partition)
     return NULL;
 }
 
+void intake_unhold(struct group *g, int32_t partition)
+{
+    if (!g->held ||
+        (partition >= 0 && kafka_taken_record(g->held)->partition != partition))
+        return;
+    kafka_release(TAKE(g->held));
+}
+
 void intake_stop_part(struct part *p, int64_t offset, const char *why)
 {
     p->stopped = true;
@@ -133,6 +141,7 @@ static void on_assign(void *arg, const struct kafka_position *at, size_t n)
         n = 0;
     }
     g->parts_n = n;
+    intake_unhold(g, -1);
     for (size_t i = 0; i < n; i++)
         g->parts[i] = (struct part){
             .at = at[i],
@@ -151,6 +160,7 @@ static void on_revoke(void *arg, const struct kafka_position *at, size_t n)
     (void)at, (void)n; /* the range assignor takes all at once */
     g->generation++;
     g->parts_n = 0;
+    intake_unhold(g, -1);
     g->asked = g->doubted = false;
 }
 
@@ -287,8 +297,10 @@ static void start_parts(struct group *g, const struct kafka_position *at,
 
         must(p);
         if (g->index == CALLBACKS ? start_callbacks(p, at[i].offset)
-                                  : start_part(g->intake, p, at[i].offset))
+                                  : start_part(g->intake, p, at[i].offset)) {
+            intake_unhold(g, p->at.partition);
             go[go_n++] = p->at;
+        }
     }
     if (go_n)
         kafka_start(g->consumer, go, go_n);
@@ -360,6 +372,7 @@ void intake_rewind(struct group *g)
             continue;
         p->at.offset = p->known;
         p->dirty = ahead(p);
+        intake_unhold(g, p->at.partition);
         go[go_n++] = p->at;
     }
     if (go_n)

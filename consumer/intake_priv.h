@@ -32,6 +32,7 @@ struct group {
     unsigned generation; /* of its assignment */
     struct part *parts;
     size_t parts_n;
+    struct kafka_taken *held; /* INTAKE_HOLD: the next one, or NULL */
     size_t share; /* rows that it has to come, in parts of the weights' sum */
     bool asked;   /* positions are asked for and not given yet */
     bool doubted; /* ... since Postgres was away: nothing is taken till then */
@@ -53,6 +54,7 @@ struct intake {
     struct group groups[GROUPS_N];
     struct loop_timer commit;
     bool busy;    /* a batch is out */
+    bool skim;    /* see intake_skim() */
     bool stopped; /* nothing more is taken */
     size_t max;   /* records of a batch */
     struct intake_batch batch;
@@ -75,6 +77,10 @@ struct intake {
 MUST_CHECK enum err_code intake_open_group(struct intake *in, size_t index,
                                            struct err *err);
 struct part *intake_find_part(struct group *g, int32_t partition);
+
+/** Lets go of the record that is held, when it is of @p partition (-1 = of any)
+ *  and Kafka gives it again. */
+void intake_unhold(struct group *g, int32_t partition);
 
 /** Reads it no more, with an alarm (rule S2). @p offset is intake's. */
 void intake_stop_part(struct part *p, int64_t offset, const char *why);

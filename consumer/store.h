@@ -21,6 +21,7 @@
 #include "common/payment.h"
 #include "common/pg.h"
 #include "consumer/flow.h"
+#include "consumer/share.h"
 
 struct store;
 
@@ -73,10 +74,14 @@ struct claim_row {
     int32_t partition;
     int64_t offset;
     int64_t deadline_at; /* payment_deadline() */
+    bool
+        park; /* neither takes its phone nor goes: it waits for its shortcode */
+    bool right; /* of its line, for the driver alone: not before send_us      */
+    int64_t send_us;
 
     /* the answer: */
     enum claim_verdict verdict;
-    struct payment payment; /* GO, OWN, WAIT, LATE: the row as it is now   */
+    struct payment payment; /* GO, OWN, WAIT, PARK, LATE: the row as it is */
     int64_t lease_us;       /* GO, OWN: how long its push is allowed       */
 };
 
@@ -96,7 +101,8 @@ typedef void (*store_claim_fn)(void *arg, const struct err *err);
  *
  * GO takes the phone: attempt 1 in `sending`, owned by this incarnation. WAIT:
  * phone held, or an equal amount to the same phone and shortcode within
- * payments.same_amount_gap_ms. LATE: deadline_at passed. Rows are written in
+ * payments.same_amount_gap_ms. PARK: its `park` says so. LATE: deadline_at
+ * passed. Rows are written in
  * the order of MSISDN, so that batches of several workers never deadlock.
  *
  * lease_us = min(deadline, worker.lease_ms) from the database's now().
@@ -203,13 +209,48 @@ void store_told(struct store *store, const struct told_row *rows, size_t n,
 /* --- due --- */
 
 /**
- * Takes up to @p max due rows (next_action_at <= now) by moving their time
- * forward by @p hold_us: nobody else gets them meanwhile. Rows that wait for a
- * push are left alone unless their priority is in @p pools (a set of
- * 1 << enum priority bits) or their deadline has passed.
+ * Takes due rows (next_action_at <= now) by moving their time forward by
+ * @p hold_us: nobody else gets them meanwhile. At most @p max of those that
+ * need no push, longest due first, and as many of those that wait for one and
+ * are past their deadline. The others that wait for a push are left alone.
  */
-void store_due(struct store *store, unsigned pools, size_t max, int64_t hold_us,
+void store_due(struct store *store, size_t max, int64_t hold_us,
                store_rows_fn done, void *arg);
+
+/** Rows in `waiting` for their shortcode alone, the whole fleet's. */
+struct parked_row {
+    int64_t shortcode;
+    size_t n;
+};
+
+/** Lanes by priority, shortcode and client, `due` filled; and what is parked.
+ *  Both may be changed, and are gone after the call. */
+typedef void (*store_lanes_fn)(void *arg, struct lane *lanes, size_t n,
+                               const struct parked_row *parked, size_t parked_n,
+                               const struct err *err);
+
+/** Which lanes are looked at; borrowed for the call. */
+struct lanes_ask {
+    const struct lane *after;  /* of each priority asked for: behind which */
+    size_t after_n;            /* ... lane; shortcode 0 = from the first   */
+    const int64_t *shortcodes; /* that may push                           */
+    size_t shortcodes_n;
+    size_t lanes_max;   /* of each priority; less are found = that is all */
+    size_t counted_max; /* `due` of a lane; 0 for other shortcodes        */
+};
+
+/** Finds the lanes in which payments wait for a push, however many do. */
+void store_lanes(struct store *store, const struct lanes_ask *ask,
+                 store_lanes_fn done, void *arg);
+
+/** Takes the `take` rows of each lane that are due longest, as store_due(). */
+void store_ready(struct store *store, const struct lane *lanes, size_t n,
+                 int64_t hold_us, store_rows_fn done, void *arg);
+
+/** Gives back rows that wait for a push, with which nothing was done: they are
+ *  due again. Without an answer: that comes with the hold's end too. */
+void store_undue(struct store *store, const struct payment *const *rows,
+                 size_t n);
 
 /* --- intake positions --- */
 

@@ -3,6 +3,7 @@
  * `intake` with it; so the usual claim is one statement. Otherwise a second
  * unit has the rest: it inserts what has to wait or is late, reads what is
  * known already, and moves `intake`, which thus never runs ahead of a claim.
+ * Rows that are to be parked belong to the rest from the beginning.
  *
  * When the second unit fails and rows have gone with the first, the whole claim
  * is reported as unsure, is made again, and finds its own rows by owner and by
@@ -23,9 +24,11 @@ struct claim {
     int mac_key; /* as sent: the settings may change meanwhile */
     const struct kafka_position *positions;
     size_t positions_n;
-    size_t rest; /* rows that did not go: the first ones, after unit one */
+    size_t parked; /* rows that are to be parked: the first ones         */
+    size_t rest;   /* rows that did not go, those with them: the first ones,
+                      after unit one */
     size_t n;
-    struct claim_row *rows[]; /* by MSISDN, then id */
+    struct claim_row *rows[]; /* in both parts by MSISDN, then id */
 };
 
 /* --- sending --- */
@@ -39,6 +42,17 @@ static int compare_rows(const void *a, const void *b)
     if (x->msisdn != y->msisdn)
         return x->msisdn < y->msisdn ? -1 : 1;
     return memcmp(&x->id, &y->id, sizeof(x->id));
+}
+
+/* The same, behind those that are to be parked. */
+static int compare_park(const void *a, const void *b)
+{
+    const struct claim_row *x = *(struct claim_row *const *)a;
+    const struct claim_row *y = *(struct claim_row *const *)b;
+
+    if (x->park != y->park)
+        return x->park ? -1 : 1;
+    return compare_rows(a, b);
 }
 
 static void put_money(struct pg_params *p, struct claim_row *const *rows,
@@ -106,15 +120,17 @@ static void put_positions(struct pg_params *p, const struct claim *c)
     STORE_PUT(p, PG_INT8, c->positions_n, pg_int8(p, at[i].offset));
 }
 
+/* Moves intake only when these are all. */
 static void send_go(struct claim *c, struct store *store)
 {
     struct payment go = template(c, CLAIM_GO);
+    struct claim_row *const *rows = c->rows + c->parked;
     struct pg_params *p;
 
     c->mac_key = go.mac_key;
     store_send_steady(store);
     p = pg_params(store->pg);
-    put_requests(p, c->rows, c->n);
+    put_requests(p, rows, c->n - c->parked);
     put_positions(p, c);
     pg_int8(p, (int64_t)c->n);
     pg_int8(p, store->owner);
@@ -139,6 +155,7 @@ static void send_rest(struct claim *c, struct store *store)
     pg_text(p, late.code);
     pg_text(p, late.text);
     pg_int8(p, store->owner);
+    STORE_PUT(p, PG_BOOL, c->rest, pg_bool(p, c->rows[i]->park));
     pg_send(store->pg, STORE_WAIT, p);
     pg_keep(p, 1); /* the ids */
     pg_send(store->pg, STORE_LOOK, p);
@@ -189,18 +206,20 @@ static bool is_next(const struct pg_result *r, size_t *at,
 }
 
 /* Rows come back in the order in which they were given. Those that did not go
-   are moved to the front. */
+   are moved to the front, in one order with those that are to be parked. */
 static void read_go(struct claim *c, const struct pg_result *go)
 {
     size_t at = 0;
 
-    for (size_t i = 0; i < c->n; i++) {
+    for (size_t i = c->parked; i < c->n; i++) {
         if (is_next(go, &at, c->rows[i]))
             inserted(c, c->rows[i], CLAIM_GO);
         else
             c->rows[c->rest++] = c->rows[i];
     }
     must(at == pg_rows(go));
+    if (c->parked && c->rest > c->parked)
+        qsort(c->rows, c->rest, sizeof(c->rows[0]), compare_rows);
 }
 
 /* Claimed by this incarnation, from this very record, and never moved but by
@@ -234,6 +253,14 @@ static void judge(struct claim *c, struct claim_row *row)
     }
 }
 
+/* What became of a row of the second statement. */
+static enum claim_verdict verdict_of(const struct pg_result *wait, size_t row)
+{
+    if (pg_get_int(wait, row, 1) != PAYMENT_WAITING)
+        return CLAIM_LATE;
+    return pg_get_int(wait, row, 2) == WAIT_LINE ? CLAIM_PARK : CLAIM_WAIT;
+}
+
 /* A row that did not go was inserted as waiting or late, or is known. */
 static bool read_rest(struct claim *c, const struct pg_result *wait,
                       const struct pg_result *look)
@@ -244,10 +271,7 @@ static bool read_rest(struct claim *c, const struct pg_result *wait,
         struct claim_row *row = c->rows[i];
 
         if (is_next(wait, &wait_at, row)) {
-            inserted(c, row,
-                     pg_get_int(wait, wait_at - 1, 1) == PAYMENT_WAITING
-                         ? CLAIM_WAIT
-                         : CLAIM_LATE);
+            inserted(c, row, verdict_of(wait, wait_at - 1));
         } else if (store_find(look, &row->req.id, &look_at)) {
             payment_row_read(look, look_at, 0, &row->payment);
             judge(c, row);
@@ -267,7 +291,7 @@ static void rest_claimed(void *arg, struct pg_result *const *results, size_t n,
 
     if (err) {
         unsure = *err;
-        if (c->rest < c->n) /* what may go is committed */
+        if (c->rest < c->n) /* what could go is committed */
             unsure.code = ERR_UNSURE;
         finish(c, &unsure);
         return;
@@ -282,6 +306,12 @@ static void rest_claimed(void *arg, struct pg_result *const *results, size_t n,
     finish(c, &unsure);
 }
 
+static void claim_rest(struct claim *c)
+{
+    send_rest(c, c->op.store);
+    pg_sync(c->op.store->pg, rest_claimed, c);
+}
+
 static void go_claimed(void *arg, struct pg_result *const *results, size_t n,
                        const struct err *err)
 {
@@ -294,12 +324,10 @@ static void go_claimed(void *arg, struct pg_result *const *results, size_t n,
     must(n == 2);
     c->now_at = store_now_at(results);
     read_go(c, results[1]);
-    if (c->rest == 0) {
+    if (c->rest == 0)
         finish(c, NULL);
-        return;
-    }
-    send_rest(c, c->op.store);
-    pg_sync(c->op.store->pg, rest_claimed, c);
+    else
+        claim_rest(c);
 }
 
 void store_claim(struct store *store, struct claim_row *rows, size_t n,
@@ -314,9 +342,16 @@ void store_claim(struct store *store, struct claim_row *rows, size_t n,
     c->positions = positions;
     c->positions_n = positions_n;
     c->n = n;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         c->rows[i] = &rows[i];
-    qsort(c->rows, n, sizeof(c->rows[0]), compare_rows);
+        c->parked += rows[i].park;
+    }
+    qsort(c->rows, n, sizeof(c->rows[0]), compare_park);
+    c->rest = c->parked;
+    if (n && c->parked == n) {
+        claim_rest(c);
+        return;
+    }
     send_go(c, store);
     pg_sync(store->pg, go_claimed, c);
 }

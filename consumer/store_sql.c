@@ -17,7 +17,9 @@ _Static_assert(PAYMENT_SENDING == 1 && PAYMENT_WAITING == 3 &&
                    PAYMENT_UNRESOLVED == 5 && PAYMENT_SUCCEEDED == 6 &&
                    PAYMENT_REJECTED == 8 && PAYMENT_DEAD == 11,
                "numbers in the statements; from 5 on nothing is left to do");
-_Static_assert(WAIT_RETRY == 1 && WAIT_PHONE == 2, "numbers in the statements");
+_Static_assert(WAIT_RETRY == 1 && WAIT_PHONE == 2 && WAIT_PROOF == 3 &&
+                   WAIT_LINE == 4,
+               "numbers in the statements; all but 3 wait for a push");
 
 #define US " * interval '1 us'"
 
@@ -28,7 +30,7 @@ static const char lazy_sql[] =
 
 /* In the select list, unnest() runs in step without the tuplestore per array
    that it costs in FROM: a quarter of the time for 25 arrays. */
-#define REQUESTS                                                            \
+#define REQUESTS_AND(more)                                                  \
     "(SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS client, "      \
     "unnest($3::bytea[]) AS fingerprint, unnest($4::int8[]) AS msisdn, "    \
     "unnest($5::int4[]) AS amount, unnest($6::int4[]) AS shortcode, "       \
@@ -40,7 +42,8 @@ static const char lazy_sql[] =
     "unnest($14::timestamptz[]) AS deadline_at, "                           \
     "unnest($15::int2[]) AS source_topic, "                                 \
     "unnest($16::int4[]) AS source_partition, "                             \
-    "unnest($17::int8[]) AS source_offset) AS r "
+    "unnest($17::int8[]) AS source_offset" more ") AS r "
+#define REQUESTS REQUESTS_AND("")
 #define REQUEST_COLUMNS                                              \
     "id, client, fingerprint, msisdn, amount, shortcode, priority, " \
     "ask_again, reference, description, metadata, requested_at, "    \
@@ -110,37 +113,99 @@ static const char go_sql[] =
                                     "= $21::int8 ") ") SELECT id "
                                                     "FROM go";
 
-/* The rest waits for its phone or is too late; what neither statement returns
-   is known already. $18 next look at the phone, $19 next try to announce,
-   $20 to $22 the result of what is too late, $23 who writes. */
+/* How many are parked. Its rows are locked last in a unit, in one order. */
+#define COUNT_PARKED(select)                             \
+    "INSERT INTO parked AS k (shortcode, n) " select     \
+    "GROUP BY shortcode ORDER BY shortcode ON CONFLICT " \
+    "(shortcode) DO UPDATE SET n = k.n + excluded.n"
+
+/* The rest waits for its phone or its shortcode, or is too late; what neither
+   statement returns is known already. $18 next look at the phone, $19 next try
+   to announce, $20 to $22 the result of what is too late, $23 who writes, $24
+   which rows wait for their shortcode. */
 static const char wait_sql[] =
     "WITH w AS (INSERT INTO payments (" REQUEST_COLUMNS ", state, waits, "
     "version, attempt, spent, holds_phone, next_action_at, class, code, text, "
-    "hash) SELECT r.*, s.state, s.waits, 1, 0, 0, false, s.next_action_at, "
+    "hash) "
+    "SELECT " REQUEST_COLUMNS ", s.state, s.waits, 1, 0, 0, false, "
+    "s.next_action_at, "
     "s.class, s.code, s.text, " CLAIM_HASH(
         "s.state", "s.waits", "0", "s.code", "s.text",
-        "$23::int8") " FROM " REQUESTS "CROSS JOIN LATERAL (SELECT "
-                     "r.deadline_at > now() AS live) AS l "
-                     "CROSS JOIN LATERAL (SELECT "
-                     "CASE WHEN l.live THEN 3::int2 ELSE 8::int2 END AS state, "
-                     "CASE WHEN l.live THEN 2::int2 ELSE 0::int2 END AS waits, "
-                     "CASE WHEN l.live THEN least(r.deadline_at, now() + "
-                     "$18::int8" US ") "
-                     "ELSE now() + $19::int8" US " END AS next_action_at, "
-                     "CASE WHEN l.live THEN 0::int2 ELSE $20::int2 END AS "
-                     "class, "
-                     "CASE WHEN l.live THEN NULL ELSE $21::text END AS code, "
-                     "CASE WHEN l.live THEN NULL ELSE $22::text END AS text) "
-                     "AS s "
-                     "ORDER BY r.msisdn, r.id ON CONFLICT (id) DO NOTHING "
-                     "RETURNING id, state, waits, code, text, hash), "
-                     "t AS (INSERT INTO timeline (payment, version, at, state, "
-                     "waits, attempt, "
-                     "cause, code, text, worker, tx, hash) SELECT id, 1, "
-                     "now(), state, waits, "
-                     "0, 1, code, text, $23::int8, " TRAIL_TX
-                     ", hash FROM w " ONCE ") "
-                     "SELECT id, state FROM w";
+        "$23::int8") " FROM " REQUESTS_AND(", unnest($24::bool[]) AS "
+                                           "park") "CROSS JOIN LATERAL "
+                                                   "(SELECT "
+                                                   "r.deadline_at > "
+                                                   "now() AS live) AS "
+                                                   "l "
+                                                   "CROSS JOIN LATERAL "
+                                                   "(SELECT "
+                                                   "CASE WHEN l.live "
+                                                   "THEN 3::int2 ELSE "
+                                                   "8::int2 END AS "
+                                                   "state, "
+                                                   "CASE WHEN NOT "
+                                                   "l.live THEN "
+                                                   "0::int2 WHEN "
+                                                   "r.park THEN "
+                                                   "4::int2 ELSE "
+                                                   "2::int2 END AS "
+                                                   "waits, "
+                                                   "CASE WHEN l.live "
+                                                   "AND r.park THEN "
+                                                   "now() "
+                                                   "WHEN l.live THEN "
+                                                   "least(r.deadline_"
+                                                   "at, now() + "
+                                                   "$18::int8" US ") "
+                                                   "ELSE now() + "
+                                                   "$19::int8" US " END AS "
+                                                   "next_action_at, "
+                                                   "CASE WHEN l.live "
+                                                   "THEN 0::int2 ELSE "
+                                                   "$20::int2 END AS "
+                                                   "class, "
+                                                   "CASE WHEN l.live "
+                                                   "THEN NULL ELSE "
+                                                   "$21::text END AS "
+                                                   "code, "
+                                                   "CASE WHEN l.live "
+                                                   "THEN NULL ELSE "
+                                                   "$22::text END AS "
+                                                   "text) "
+                                                   "AS s "
+                                                   "ORDER BY r.msisdn, "
+                                                   "r.id ON CONFLICT "
+                                                   "(id) DO NOTHING "
+                                                   "RETURNING id, "
+                                                   "shortcode, state, "
+                                                   "waits, code, text, "
+                                                   "hash), "
+                                                   "t AS (INSERT INTO "
+                                                   "timeline (payment, "
+                                                   "version, at, "
+                                                   "state, "
+                                                   "waits, attempt, "
+                                                   "cause, code, text, "
+                                                   "worker, tx, hash) "
+                                                   "SELECT id, 1, "
+                                                   "now(), state, "
+                                                   "waits, "
+                                                   "0, 1, code, text, "
+                                                   "$23::int8,"
+                                                   " " TRAIL_TX
+                                                   ", hash FROM w " ONCE
+                                                   "), c AS "
+                                                   "(" COUNT_PARKED(
+                                                       "SELECT "
+                                                       "shortcode, "
+                                                       "count(*) FROM "
+                                                       "w WHERE waits "
+                                                       "= 4 ") ") "
+                                                               "SELECT "
+                                                               "id, "
+                                                               "state, "
+                                                               "waits "
+                                                               "FROM w";
 
 static const char intake_sql[] = MOVE_INTAKE("$1", "$2", "$3", "");
 
@@ -250,6 +315,11 @@ static const char calm_sql[] =
     "WHERE a.payment = r.payment AND a.kind = 'unresolved' "
     "AND a.seen_at IS NULL";
 
+static const char unpark_sql[] =
+    COUNT_PARKED("SELECT shortcode, -count(*) FROM (SELECT p.shortcode "
+                 "FROM unnest($1::uuid[], $2::int4[], $3::timestamptz[]) "
+                 "AS r(payment, version, updated_at) " WRITTEN ") AS w ");
+
 /* Which rows could have been taken by their version and by $3: their phone is
    busy. */
 static const char still_sql[] =
@@ -289,14 +359,86 @@ static const char told_sql[] =
     "FROM unnest($1::uuid[], $2::int4[]) AS r(id, version) "
     "WHERE p.id = r.id AND p.published_version < r.version";
 
-/* $1 most rows, $2 priorities that are pushed here, $3 hold. */
+/* Their time moves forward by $2: nobody else finds them meanwhile. */
+#define HOLD(hold)                                                     \
+    "UPDATE payments p SET next_action_at = now() + " hold "::int8" US \
+    " FROM d WHERE p.id = d.id RETURNING " PAYMENT_COLUMNS
+
+/* What is due and no push, and pushes that are too late by now; $1 most of
+   each, $2 hold. What waits for a push is found by its deadline even while its
+   time is older; what is in hand has a time to come. */
 static const char due_sql[] =
-    "WITH d AS (SELECT p.id FROM payments p WHERE p.next_action_at <= now() "
-    "AND (p.state <> 3 OR p.waits NOT IN (1, 2) "
-    "OR p.priority = ANY ($2::int2[]) OR p.deadline_at <= now()) "
-    "ORDER BY p.next_action_at LIMIT $1::int8 FOR UPDATE SKIP LOCKED) "
-    "UPDATE payments p SET next_action_at = now() + $3::int8" US
-    " FROM d WHERE p.id = d.id RETURNING " PAYMENT_COLUMNS;
+    "WITH o AS (SELECT p.id FROM payments p WHERE p.next_action_at <= now() "
+    "AND (p.state <> 3 OR p.waits = 3) "
+    "ORDER BY p.next_action_at LIMIT $1::int8 FOR UPDATE SKIP LOCKED), "
+    "l AS (SELECT p.id FROM payments p WHERE p.state = 3 AND (p.waits = 3) IS "
+    "FALSE "
+    "AND p.deadline_at <= now() AND p.next_action_at <= now() "
+    "ORDER BY p.deadline_at LIMIT $1::int8 FOR UPDATE SKIP LOCKED), "
+    "d AS (SELECT id FROM o UNION ALL SELECT id FROM l) " HOLD("$2");
+
+/* The next lane behind that of @p at: one look into the index however many
+   wait there. */
+#define NEXT_LANE(at, client)                                           \
+    "CROSS JOIN LATERAL (SELECT p.shortcode, p.client FROM payments p " \
+    "WHERE p.state = 3 AND (p.waits <> 3) IS TRUE AND p.priority = " at \
+    ".priority "                                                        \
+    "AND (p.shortcode, p.client) > (" at ".shortcode, " client ") "     \
+    "ORDER BY p.shortcode, p.client LIMIT 1) AS n "
+
+/* The lanes (priority, shortcode, client) in which payments wait for a push,
+   behind those that the last scan saw, and how many are due there, as far as
+   that matters. $1 priorities, $2 $3 what the last scan of each saw last, $4
+   shortcodes that may push: the others are passed over in one step. $5 most
+   lanes of each priority, $6 how far is counted. */
+static const char lanes_sql[] =
+    "WITH RECURSIVE s AS (SELECT unnest($1::int2[]) AS priority, "
+    "unnest($2::int4[]) AS shortcode, unnest($3::uuid[]) AS client), "
+    "l AS (SELECT s.priority, n.shortcode, n.client, 1::int8 AS step FROM "
+    "s " NEXT_LANE("s", "s.client") "UNION ALL SELECT l.priority, n.shortcode, "
+                                    "n.client, l.step + 1 FROM l " NEXT_LANE(
+                                        "l",
+                                        "CASE WHEN l.shortcode = ANY "
+                                        "($4::int4[]) THEN l.client "
+                                        "ELSE "
+                                        "'ffffffff-ffff-ffff-ffff-ffffffffffff'"
+                                        " END") "WHERE l.step < $5::int8) "
+                                                "SELECT l.priority, "
+                                                "l.shortcode, l.client, CASE "
+                                                "WHEN l.shortcode = "
+                                                "ANY ($4::int4[]) THEN (SELECT "
+                                                "count(*) FROM (SELECT 1 FROM "
+                                                "payments p "
+                                                "WHERE p.state = 3 AND "
+                                                "(p.waits <> 3) IS TRUE AND "
+                                                "p.priority = l.priority "
+                                                "AND p.shortcode = l.shortcode "
+                                                "AND p.client = l.client "
+                                                "AND p.next_action_at <= now() "
+                                                "LIMIT $6::int8) AS c) ELSE 0 "
+                                                "END "
+                                                "FROM l ORDER BY l.priority, "
+                                                "l.step";
+
+/* The longest due $4 of each lane. $5 hold. */
+static const char ready_sql[] =
+    "WITH d AS (SELECT n.id FROM (SELECT unnest($1::int2[]) AS priority, "
+    "unnest($2::int4[]) AS shortcode, unnest($3::uuid[]) AS client, "
+    "unnest($4::int8[]) AS most) AS r CROSS JOIN LATERAL ("
+    "SELECT p.id FROM payments p WHERE p.state = 3 AND (p.waits <> 3) IS TRUE "
+    "AND p.priority = r.priority AND p.shortcode = r.shortcode "
+    "AND p.client = r.client AND p.next_action_at <= now() "
+    "ORDER BY p.next_action_at LIMIT r.most FOR UPDATE SKIP LOCKED) AS "
+    "n) " HOLD("$5");
+
+static const char parked_sql[] = "SELECT shortcode, n FROM parked";
+
+/* Given back: nothing was done with them. */
+static const char undue_sql[] =
+    "UPDATE payments p SET next_action_at = now() "
+    "FROM unnest($1::uuid[], $2::int4[]) AS r(id, seen) "
+    "WHERE p.id = r.id AND p.version = r.seen AND p.state = 3 "
+    "AND p.waits <> 3";
 
 /* --- the rest --- */
 
@@ -320,7 +462,9 @@ static const char strays_sql[] =
    such key is one open alarm, on one of its payments. */
 static const char keys_missing_sql[] =
     "WITH o AS (SELECT id, attempt, mac_key FROM payments "
-    "WHERE next_action_at IS NOT NULL AND attempt > 0 UNION ALL "
+    "WHERE next_action_at IS NOT NULL AND (state <> 3 OR waits = 3) "
+    "AND attempt > 0 UNION ALL SELECT id, attempt, mac_key FROM payments "
+    "WHERE state = 3 AND (waits = 3) IS FALSE AND attempt > 0 UNION ALL "
     "SELECT id, attempt, mac_key FROM payments WHERE state = 5), "
     "g AS (SELECT mac_key, count(*) AS n, (array_agg(id))[1] AS id, "
     "(array_agg(attempt))[1] AS attempt, "
@@ -341,9 +485,14 @@ static const char clock_word_sql[] =
    longest wait that the flow asks for, $2 the window of an unknown one. Slack
    of a minute: nobody's own clock is asked. */
 static const char near_rows_sql[] =
-    "WITH far AS (SELECT p.id FROM payments p WHERE p.next_action_at > now() "
+    "WITH o AS (SELECT p.id FROM payments p WHERE p.next_action_at > now() "
     "+ interval '1 min' + CASE WHEN p.state = 4 THEN greatest($1::int8, "
-    "$2::int8) ELSE $1::int8 END" US " FOR UPDATE SKIP LOCKED) "
+    "$2::int8) ELSE $1::int8 END" US
+    " AND (p.state <> 3 OR p.waits = 3) FOR UPDATE SKIP LOCKED), "
+    "l AS (SELECT p.id FROM payments p WHERE p.next_action_at > now() "
+    "+ interval '1 min' + $1::int8" US
+    " AND p.state = 3 AND (p.waits = 3) IS FALSE FOR UPDATE SKIP LOCKED), "
+    "far AS (SELECT id FROM o UNION ALL SELECT id FROM l) "
     "UPDATE payments p SET next_action_at = now(), "
     "pushed_at = least(p.pushed_at, now()), "
     "query_code_at = least(p.query_code_at, now()) "
@@ -370,8 +519,13 @@ const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
     [STORE_TAKE] = {"take", take_sql},
     [STORE_STILL] = {"still", still_sql},
     [STORE_WAKE] = {"wake", wake_sql},
+    [STORE_UNPARK] = {"unpark", unpark_sql},
     [STORE_TOLD] = {"told", told_sql},
     [STORE_DUE] = {"due", due_sql},
+    [STORE_LANES] = {"lanes", lanes_sql},
+    [STORE_READY] = {"ready", ready_sql},
+    [STORE_PARKED] = {"parked", parked_sql},
+    [STORE_UNDUE] = {"undue", undue_sql},
     [STORE_LEDGER] = {"ledger", ledger_sql},
     [STORE_POSITIONS] = {"positions", positions_sql},
     [STORE_STRAY] = {"stray", stray_sql},

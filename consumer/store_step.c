@@ -60,6 +60,15 @@ static void put_owner(struct pg_params *p, int64_t owner)
         pg_null(p);
 }
 
+/* An array parameter of the `parked` rows among them. */
+#define PUT_PARKED(type, put)          \
+    do {                               \
+        pg_array(p, (type), parked);   \
+        for (size_t i = 0; i < n; i++) \
+            if (unparks(rows[i]))      \
+                put;                   \
+    } while (0)
+
 #define NEXT(member) rows[i]->next->member
 #define INT2(member) STORE_PUT(p, PG_INT2, n, pg_int2(p, (int16_t)NEXT(member)))
 #define INT4(member) STORE_PUT(p, PG_INT4, n, pg_int4(p, NEXT(member)))
@@ -114,6 +123,33 @@ static struct pg_params *put_rows(struct store *store,
     return p;
 }
 
+/* It waited for its shortcode, and does so no more. */
+static bool unparks(const struct step_row *row)
+{
+    return row->seen->state == PAYMENT_WAITING &&
+           row->seen->waits == WAIT_LINE &&
+           row->next->version != row->seen->version;
+}
+
+/* What of the parked this unit has written: the last thing in it, since all
+   units that park meet in these rows. */
+static void send_unparked(struct store *store, struct step_row *const *rows,
+                          size_t n)
+{
+    struct pg_params *p;
+    size_t parked = 0;
+
+    for (size_t i = 0; i < n; i++)
+        parked += unparks(rows[i]);
+    if (!parked)
+        return;
+    p = pg_params(store->pg);
+    PUT_PARKED(PG_UUID, pg_uuid(p, &rows[i]->seen->req.id));
+    PUT_PARKED(PG_INT4, pg_int4(p, rows[i]->next->version));
+    PUT_PARKED(PG_TIMESTAMPTZ, pg_time(p, rows[i]->next->updated_at));
+    pg_send(store->pg, STORE_UNPARK, p);
+}
+
 static void send_takers(struct store *store, struct step_row *const *rows,
                         size_t n)
 {
@@ -124,6 +160,7 @@ static void send_takers(struct store *store, struct step_row *const *rows,
     pg_keep(p, 2); /* ids and versions seen */
     put_owner(p, store->owner);
     pg_send(store->pg, STORE_STILL, p);
+    send_unparked(store, rows, n);
 }
 
 static void send_others(struct store *store, struct step_row *const *rows,
@@ -136,15 +173,16 @@ static void send_others(struct store *store, struct step_row *const *rows,
     store_send_alarms(store, rows, n);
     for (size_t i = 0; i < n; i++)
         phones += rows[i]->wakes_phone;
-    if (!phones)
-        return;
-    p = pg_params(store->pg);
-    pg_array(p, PG_INT8, phones);
-    for (size_t i = 0; i < n; i++)
-        if (rows[i]->wakes_phone)
-            pg_int8(p, rows[i]->next->req.msisdn);
-    pg_int8(p, store->policy.same_amount_gap_us);
-    pg_send(store->pg, STORE_WAKE, p);
+    if (phones) {
+        p = pg_params(store->pg);
+        pg_array(p, PG_INT8, phones);
+        for (size_t i = 0; i < n; i++)
+            if (rows[i]->wakes_phone)
+                pg_int8(p, rows[i]->next->req.msisdn);
+        pg_int8(p, store->policy.same_amount_gap_us);
+        pg_send(store->pg, STORE_WAKE, p);
+    }
+    send_unparked(store, rows, n);
 }
 
 /* --- answers --- */

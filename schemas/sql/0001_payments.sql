@@ -57,9 +57,18 @@ CREATE TABLE payments (
 CREATE INDEX payments_msisdn ON payments (msisdn, pushed_at);
 -- The phone lock (one open push per MSISDN) is this index.
 CREATE UNIQUE INDEX payments_phone ON payments (msisdn) WHERE holds_phone;
--- The due-scan.
+-- The due-scan: everything but pushes by its time; what waits for a push (its
+-- retry's time, its phone, its shortcode) by its deadline, and by whose turn it
+-- is. The last two hold no payment that goes straight through. (waits <> 3 is
+-- written in two ways so that the planner takes neither for the other, nor for
+-- payments_waiters: while the tables are small it would, and keep that plan.)
 CREATE INDEX payments_due ON payments (next_action_at)
-    WHERE next_action_at IS NOT NULL;
+    WHERE next_action_at IS NOT NULL AND (state <> 3 OR waits = 3);
+CREATE INDEX payments_late ON payments (deadline_at)
+    WHERE state = 3 AND (waits = 3) IS FALSE;
+CREATE INDEX payments_ready
+    ON payments (priority, shortcode, client, next_action_at)
+    WHERE state = 3 AND (waits <> 3) IS TRUE;
 -- Who waits for a phone: the next one by priority and age.
 CREATE INDEX payments_waiters ON payments (msisdn, priority, created_at)
     WHERE state = 3 AND waits = 2;
@@ -68,6 +77,13 @@ CREATE INDEX payments_owner ON payments (owner)
     WHERE state IN (1, 4, 5) AND owner IS NOT NULL;
 -- No index on checkout_id or receipt: nothing looks for them yet, and each
 -- costs some 10 us per payment, since none of its updates is a HOT one.
+
+-- Payments with waits = 4, counted by the statements that make and end them:
+-- lines.parked_max bounds them.
+CREATE TABLE parked (
+    shortcode integer PRIMARY KEY,
+    n         bigint  NOT NULL
+) WITH (fillfactor = 50);
 
 -- One row per change of a payment, appended with the change itself.
 CREATE TABLE timeline (

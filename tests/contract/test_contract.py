@@ -294,7 +294,7 @@ def every_payment():
     for state, result in itertools.product(range(1, 12), range(17)):
         if (state == SUCCEEDED) != (result == PAID):
             continue
-        waits = range(1, 4) if state == WAITING else [0]
+        waits = range(1, 5) if state == WAITING else [0]
         for w in waits:
             yield payment(state=state, **{"class": result}, waits=w, code="17",
                           text="done")

@@ -187,6 +187,7 @@ static enum claim_verdict any_claim(uint32_t *dice)
     case 0: return CLAIM_LATE;
     case 1:
     case 2: return CLAIM_WAIT;
+    case 3: return CLAIM_PARK;
     default: return CLAIM_GO;
     }
 }

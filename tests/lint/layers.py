@@ -35,7 +35,7 @@ LAYERS = {
         ["main"],
     ],
     "consumer": [
-        ["verdict", "retry", "recorder", "clockwatch", "token"],
+        ["verdict", "retry", "share", "recorder", "clockwatch", "token"],
         ["breaker", "pace"],
         ["flow"],
         ["store", "gate", "tell", "notice", "anchor", "lines"],
@@ -61,8 +61,8 @@ SEES = {
 
 # Rooms that stand above others of their directory, yet know only these.
 KNOWS = {
-    "consumer/intake": {"store", "flow"},
-    "consumer/store": {"flow", "verdict"},
+    "consumer/intake": {"store", "flow", "share"},
+    "consumer/store": {"flow", "verdict", "share"},
     # It marks the recorder between libcurl's last word and the first byte.
     "consumer/gate": {"verdict", "retry", "recorder", "breaker", "token"},
     "consumer/recorder": set(),

@@ -28,7 +28,9 @@ struct world {
     unsigned generation;
     struct kafka_position positions[FAKE_PARTS];
     int next_key;
-    int forgotten; /* batches that had to be abandoned */
+    int forgotten;   /* batches that had to be abandoned */
+    size_t go, park; /* requests that are admitted so, SIZE_MAX = all */
+    unsigned paused; /* pools */
 };
 
 UNUSED static void on_assign(void *arg, size_t group, unsigned generation,
@@ -51,13 +53,38 @@ UNUSED static void on_forgotten(void *arg)
     intake_abandon(w->intake);
 }
 
+/* So many may go, so many more be parked; the others are held. */
+UNUSED static enum intake_admission on_admit(void *arg, struct claim_row *row,
+                                             bool places)
+{
+    struct world *w = arg;
+
+    must(row->deadline_at > NOW_AT);
+    if (places && w->go) {
+        w->go--;
+        return INTAKE_GO;
+    }
+    if (!w->park)
+        return INTAKE_HOLD;
+    w->park--;
+    return INTAKE_PARK;
+}
+
+UNUSED static bool on_paused(void *arg, enum priority pool)
+{
+    const struct world *w = arg;
+
+    return w->paused >> pool & 1u;
+}
+
 UNUSED static int open_with(void **state, const char *pools, int64_t batch_max)
 {
     struct world *w = NEW(struct world);
-    struct intake_spec spec = {on_assign, on_forgotten, w};
+    struct intake_spec spec = {on_assign, on_forgotten, on_admit, on_paused, w};
     struct err err;
 
     fakes_n = 0;
+    w->go = SIZE_MAX;
     w->loop = loop_new();
     w->client = (struct client){.id = CLIENT, .signing_secret = ""};
     must(!uuid_parse(CLIENT, 36, &w->client.uuid, &err));

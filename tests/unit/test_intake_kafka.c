@@ -123,7 +123,8 @@ static void on_forgotten(void *arg)
 
 static void open_intake(struct world *w)
 {
-    struct intake_spec spec = {on_assign, on_forgotten, w};
+    struct intake_spec spec = {
+        .on_assign = on_assign, .on_forgotten = on_forgotten, .arg = w};
     struct err err;
 
     w->asked = 0;

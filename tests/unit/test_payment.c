@@ -45,7 +45,8 @@ static void test_states(void **state)
 
 static void test_other_words(void **state)
 {
-    static const char *const waits[] = {"", "retry", "phone", "proof", ""};
+    static const char *const waits[] = {"",      "retry",     "phone",
+                                        "proof", "shortcode", ""};
     static const char *const results[] = {
         "",          "paid",        "cancelled_by_customer",
         "no_answer", "wrong_pin",   "insufficient_funds",

@@ -263,9 +263,9 @@ static enum step_end step_one(struct fixture *f, const struct payment *seen,
     return row.end;
 }
 
-static size_t due(struct fixture *f, unsigned pools, size_t max)
+static size_t due(struct fixture *f, size_t max)
 {
-    store_due(f->a, pools, max, MINUTE_US, on_rows, f);
+    store_due(f->a, max, MINUTE_US, on_rows, f);
     turn_until_done(f, f->done + 1);
     assert_int_equal(f->code, ERR_NONE);
     return f->rows_n;
@@ -1291,27 +1291,27 @@ static void make_due(struct fixture *f)
     }
 }
 
-static void the_scan_leaves_other_pools_their_pushes(void **state)
+static void the_scan_leaves_pushes_to_their_pools(void **state)
 {
     struct fixture *f = *state;
 
     make_due(f);
-    /* high: retry, sending, proof; the others: sending and proof only */
-    assert_int_equal(due(f, 1u << PRIORITY_HIGH, 100), 3 + 2 + 2);
+    /* of each priority sending and proof, not the retries */
+    assert_int_equal(due(f, 100), 2 + 2 + 2);
     for (size_t i = 0; i < f->rows_n; i++) {
         const struct payment *p = &f->rows[i];
 
-        assert_true(p->state != PAYMENT_WAITING || p->waits == WAIT_PROOF ||
-                    p->req.priority == PRIORITY_HIGH);
+        assert_true(p->state != PAYMENT_WAITING || p->waits == WAIT_PROOF);
         assert_int_equal(p->next_action_at, f->now_at + MINUTE_US);
     }
-    assert_int_equal(due(f, 1u << PRIORITY_HIGH, 100), 0);
-    run(f->other, "UPDATE payments SET deadline_at = now() "
-                  "WHERE priority = 2 AND state = 3");
-    assert_int_equal(due(f, 0, 100), 1); /* past its deadline: anybody's */
+    assert_int_equal(due(f, 100), 0);
+    run(f->other, "UPDATE payments SET deadline_at = now(), "
+                  "next_action_at = least(next_action_at, now()) "
+                  "WHERE priority = 2 AND state = 3 AND waits = 1");
+    assert_int_equal(due(f, 1), 1); /* past its deadline: anybody's */
+    assert_int_equal(due(f, 1), 1);
     assert_int_equal(f->rows[0].req.priority, PRIORITY_LOW);
-    assert_int_equal(due(f, 7, 100), 1); /* normal's retry */
-    assert_int_equal(due(f, 7, 100), 0);
+    assert_int_equal(due(f, 100), 0); /* those are in hand */
 }
 
 static void the_scan_takes_the_longest_due_first(void **state)
@@ -1319,9 +1319,9 @@ static void the_scan_takes_the_longest_due_first(void **state)
     struct fixture *f = *state;
 
     make_due(f);
-    assert_int_equal(due(f, 7, 2), 2);
+    assert_int_equal(due(f, 2), 2);
     assert_int_equal(f->rows[0].source_offset + f->rows[1].source_offset,
-                     11 + 8);
+                     11 + 7);
 }
 
 /* --- a clock that is not as expected --- */
@@ -1348,13 +1348,13 @@ static void nothing_is_decided_by_a_clock_that_stepped(void **state)
     store_expect(f->a, an_hour_off, NULL);
     assert_int_equal(claim_at(f, f->a, rows, 2, &at, 1), ERR_UNAVAILABLE);
     assert_int_equal(ask(f->other, "SELECT count(*) FROM intake"), 0);
-    store_due(f->a, 7, 100, MINUTE_US, on_rows, f);
+    store_due(f->a, 100, MINUTE_US, on_rows, f);
     turn_until_done(f, f->done + 1);
     assert_int_equal(f->code, ERR_UNAVAILABLE);
     store_expect(f->a, nearly_right, NULL);
     assert_int_equal(claim_at(f, f->a, rows, 2, &at, 1), ERR_NONE);
     assert_int_equal(ask(f->other, "SELECT next_offset FROM intake"), 7);
-    assert_true(due(f, 7, 100) > 0); /* its times were not moved */
+    assert_true(due(f, 100) > 0); /* its times were not moved */
 }
 
 /* What was written while the clock was a day ahead; windows of an hour, and a
@@ -1375,7 +1375,7 @@ static void what_is_due_too_late_is_pulled_near(void **state)
     store_pull_near(f->a, on_done, f);
     turn_until_done(f, f->done + 1);
     assert_int_equal(f->code, ERR_NONE);
-    assert_int_equal(due(f, 7, 100), 1);
+    assert_int_equal(due(f, 100), 1);
     assert_int_equal(f->rows[0].req.msisdn, PHONE + 1);
     assert_true(f->rows[0].pushed_at <= f->now_at);
     assert_int_equal(ask(f->other, "SELECT count(*) FROM workers "
@@ -1407,12 +1407,12 @@ static void two_scanners_share_nothing(void **state)
 
     fill(f);
     for (int round = 0; round < 5; round++) {
-        store_due(f->a, 7, 150, HOUR_US, on_rows, f);
-        store_due(f->b, 7, 150, HOUR_US, on_rows, f);
+        store_due(f->a, 150, HOUR_US, on_rows, f);
+        store_due(f->b, 150, HOUR_US, on_rows, f);
         turn_until_done(f, 2 * round + 2);
         assert_int_equal(f->code, ERR_NONE);
     }
-    (void)due(f, 7, 1000);
+    (void)due(f, 1000);
     assert_int_equal(f->all_n, 1000); /* each once: they are held an hour */
 }
 
@@ -1592,7 +1592,11 @@ static void check_plan(struct pg_session *s, size_t i, struct buf *plan)
         [STORE_GO] = "payments_msisdn",    [STORE_LOOK] = "payments_pkey",
         [STORE_STEP] = "payments_pkey",    [STORE_TAKE] = "payments_phone",
         [STORE_WAKE] = "payments_waiters", [STORE_TOLD] = "payments_pkey",
-        [STORE_DUE] = "payments_due",      [STORE_POSITIONS] = "intake_pkey"};
+        [STORE_DUE] = "payments_due",      [STORE_LANES] = "payments_ready",
+        [STORE_READY] = "payments_ready",  [STORE_POSITIONS] = "intake_pkey"};
+    static const char *const too[STORE_STATEMENTS_N] = {
+        [STORE_DUE] = "payments_late",
+    };
 
     explain(s, &store_statements[i], plan);
     for (size_t j = 0; j < ARRAY_LEN(banned); j++)
@@ -1601,6 +1605,9 @@ static void check_plan(struct pg_session *s, size_t i, struct buf *plan)
                      plan->data);
     if (used[i] && !strstr(plan->data, used[i]))
         fail_msg("%s: no %s in\n%s", store_statements[i].name, used[i],
+                 plan->data);
+    if (too[i] && !strstr(plan->data, too[i]))
+        fail_msg("%s: no %s in\n%s", store_statements[i].name, too[i],
                  plan->data);
 }
 
@@ -1667,7 +1674,7 @@ int main(void)
         TEST(a_wake_goes_to_one_that_can_go),
         TEST(a_wake_passes_over_who_is_in_hand),
         TEST(a_phone_still_held_wakes_nobody),
-        TEST(the_scan_leaves_other_pools_their_pushes),
+        TEST(the_scan_leaves_pushes_to_their_pools),
         TEST(the_scan_takes_the_longest_due_first),
         TEST(nothing_is_decided_by_a_clock_that_stepped),
         TEST(what_is_due_too_late_is_pulled_near),
