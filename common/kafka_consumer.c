@@ -49,8 +49,7 @@ struct kafka_consumer {
     char *group;
     const struct config *cfg;
     rd_kafka_t *rk;
-    rd_kafka_t *asker; /* for committed offsets, NULL when none is asked */
-    rd_kafka_queue_t *answers; /* the asker's */
+    struct kafka_ask *ask; /* for committed offsets, or NULL */
     rd_kafka_queue_t *control;
     rd_kafka_queue_t *records; /* NULL before kafka_start() */
     struct kafka_wake wake;
@@ -58,9 +57,8 @@ struct kafka_consumer {
     struct kafka_commits *commits;
 
     struct kafka_parts parts;
-    uintptr_t epoch; /* counts assignments: answers to old ones are dropped */
-    bool announced;  /* on_assign has run for this one                      */
-    bool lost;       /* some part is */
+    bool announced; /* on_assign has run for this assignment */
+    bool lost;      /* some part is */
     bool leaving;
 
     struct kafka_taken *free;
@@ -68,51 +66,36 @@ struct kafka_consumer {
     struct kafka_log log;
 };
 
+static void lookup_drop(struct kafka_consumer *c)
+{
+    kafka_ask_drop(c->ask);
+    c->ask = NULL;
+}
+
 static void parts_renew(struct kafka_consumer *c,
                         const rd_kafka_topic_partition_list_t *list)
 {
-    c->epoch++;
+    lookup_drop(c); /* it is about what is gone */
     c->announced = false;
     kafka_parts_set(&c->parts, list);
 }
 
 /* --- where the group stood --- */
 
-static void asker_close(struct kafka_consumer *c)
+static void lookup_failed(struct kafka_consumer *c, int code, const char *text)
 {
-    if (!c->asker)
-        return;
-    rd_kafka_queue_destroy(c->answers);
-    rd_kafka_destroy_flags(c->asker, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    c->asker = NULL;
+    kafka_log_error(&c->log, "offsets_not_known", code, text);
+    timer_set(c->loop, &c->lookup_timer, clock_now_us() + LOOKUP_AGAIN_US);
 }
 
 static void lookup_send(struct kafka_consumer *c)
 {
-    const struct kafka_setting settings[] = {
-        {"group.id", c->group, 0}, /* kafka_offsets_ask() says why */
-        {"enable.auto.commit", "false", 0},
-    };
-    const struct kafka_client_spec spec = {
-        .type = RD_KAFKA_CONSUMER,
-        .client_id = c->group,
-        .settings = settings,
-        .settings_n = ARRAY_LEN(settings),
-    };
-    rd_kafka_topic_partition_list_t *list;
+    rd_kafka_topic_partition_list_t *list = kafka_parts_list(&c->parts, false);
     struct err err;
 
-    asker_close(c);
-    if (kafka_client_new(c->cfg, &spec, &c->asker, &err)) {
-        c->asker = NULL;
-        kafka_log_error(&c->log, "offsets_not_known", 0, err.text);
-        timer_set(c->loop, &c->lookup_timer, clock_now_us() + LOOKUP_AGAIN_US);
-        return;
-    }
-    c->answers = rd_kafka_queue_new(c->asker);
-    kafka_wake_by(&c->wake, c->answers);
-    list = kafka_parts_list(&c->parts, false);
-    kafka_offsets_ask(c->asker, c->group, list, c->epoch, c->answers);
+    lookup_drop(c);
+    if (kafka_ask(c->cfg, c->group, list, &c->wake, &c->ask, &err))
+        lookup_failed(c, 0, err.text);
     rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -133,20 +116,9 @@ static void assigned(struct kafka_consumer *c)
     free(positions);
 }
 
-static void lookup_done(struct kafka_consumer *c, rd_kafka_event_t *event)
+static void lookup_done(struct kafka_consumer *c,
+                        const rd_kafka_topic_partition_list_t *list)
 {
-    const rd_kafka_topic_partition_list_t *list;
-    const char *text;
-
-    if ((uintptr_t)rd_kafka_event_opaque(event) != c->epoch || c->leaving)
-        return; /* of an assignment that is gone */
-    list = kafka_offsets_answer(event, &text);
-    if (!list) {
-        kafka_log_error(&c->log, "offsets_not_known",
-                        rd_kafka_event_error(event), text);
-        timer_set(c->loop, &c->lookup_timer, clock_now_us() + LOOKUP_AGAIN_US);
-        return;
-    }
     for (int i = 0; i < list->cnt; i++) {
         struct kafka_part *part = kafka_part_find(
             &c->parts, list->elems[i].topic, list->elems[i].partition);
@@ -160,14 +132,16 @@ static void lookup_done(struct kafka_consumer *c, rd_kafka_event_t *event)
 
 static void answer_take(struct kafka_consumer *c)
 {
-    rd_kafka_event_t *event =
-        c->asker ? rd_kafka_queue_poll(c->answers, 0) : NULL;
+    const rd_kafka_topic_partition_list_t *list;
+    rd_kafka_resp_err_t code;
 
-    if (!event)
+    if (!c->ask || !kafka_ask_over(c->ask, &code, &list))
         return;
-    lookup_done(c, event);
-    rd_kafka_event_destroy(event);
-    asker_close(c);
+    if (code)
+        lookup_failed(c, code, rd_kafka_err2str(code));
+    else if (!c->leaving)
+        lookup_done(c, list);
+    lookup_drop(c);
 }
 
 /* --- rebalances --- */
@@ -591,7 +565,7 @@ void kafka_consumer_free(struct kafka_consumer *c)
     must(c->taken_n == 0); /* their memory is the client's */
     timer_cancel(c->loop, &c->poll_timer);
     timer_cancel(c->loop, &c->lookup_timer);
-    asker_close(c);
+    lookup_drop(c);
     if (c->rk)
         group_leave(c);
     timer_cancel(c->loop, &c->lookup_timer);

@@ -102,25 +102,32 @@ struct kafka_position *kafka_parts_positions(const struct kafka_parts *parts);
 rd_kafka_topic_partition_list_t *
 kafka_parts_list(const struct kafka_parts *parts, bool started_only);
 
-/* Longer than twice socket.timeout.ms: librdkafka dies when it gives up while
-   its search for the coordinator is still on its way. */
-#define KAFKA_OFFSETS_MS 25000
+/** A question where a group stands, answered by a thread. */
+struct kafka_ask;
 
 /**
- * Asks for committed offsets: an event with @p opaque comes to @p to, after
- * KAFKA_OFFSETS_MS at the latest. @p rk has to be a consumer with a group.id
- * (any, it need not join): without one librdkafka dies when the group's
- * coordinator has moved.
+ * Asks for the offsets that @p group has committed of @p list; @p wake rings
+ * when the answer is there, after some 10 s at the latest. By a client of its
+ * own: an old one may go on asking a coordinator that has moved.
  */
-void kafka_offsets_ask(rd_kafka_t *rk, const char *group,
-                       const rd_kafka_topic_partition_list_t *list,
-                       uintptr_t opaque, rd_kafka_queue_t *to);
+MUST_CHECK enum err_code kafka_ask(const struct config *cfg, const char *group,
+                                   const rd_kafka_topic_partition_list_t *list,
+                                   struct kafka_wake *wake,
+                                   struct kafka_ask **ret, struct err *err);
 
-/** The answer, borrowed from @p event, or NULL with *@p ret_text. */
-const rd_kafka_topic_partition_list_t *
-kafka_offsets_answer(rd_kafka_event_t *event, const char **ret_text);
+/** True when it is over; the list is borrowed until it is dropped. */
+bool kafka_ask_over(struct kafka_ask *ask, rd_kafka_resp_err_t *ret_code,
+                    const rd_kafka_topic_partition_list_t **ret_list);
 
-/** One row of that answer: -1 and "" where nothing was committed. */
+/** At any time; @p wake does not ring any more. NULL is none. */
+void kafka_ask_drop(struct kafka_ask *ask);
+
+/** The same, blocking, by client @p rk, which has the group's id: fills
+ *  @p list. */
+rd_kafka_resp_err_t kafka_committed(rd_kafka_t *rk,
+                                    rd_kafka_topic_partition_list_t *list);
+
+/** One row of an answer: -1 and "" where nothing was committed. */
 void kafka_offset_read(const rd_kafka_topic_partition_t *row,
                        int64_t *ret_committed,
                        char ret_metadata[KAFKA_METADATA_SIZE]);

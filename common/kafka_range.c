@@ -34,7 +34,7 @@ static enum err_code client_open(const struct config *cfg, const char *group,
         {"enable.auto.commit", "false", 0},
         /* a transaction's marker or what it took back is a gap like others */
         {"isolation.level", "read_uncommitted", 0},
-        {"group.id", group, 0}, /* kafka_offsets_ask() says why */
+        {"group.id", group, 0},
     };
     const struct kafka_client_spec spec = {
         .type = RD_KAFKA_CONSUMER,
@@ -80,33 +80,20 @@ static enum err_code read_committed(rd_kafka_t *rk, const char *group,
 {
     rd_kafka_topic_partition_list_t *list =
         rd_kafka_topic_partition_list_new((int)n);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
-    const rd_kafka_topic_partition_list_t *answer = NULL;
-    const char *why = "no answer";
-    rd_kafka_event_t *event;
+    rd_kafka_resp_err_t code;
 
     for (size_t i = 0; i < n; i++)
         rd_kafka_topic_partition_list_add(list, topic, (int32_t)i);
-    kafka_offsets_ask(rk, group, list, 0, queue);
-    event = rd_kafka_queue_poll(queue, KAFKA_OFFSETS_MS + ANSWER_MS);
-    if (event)
-        answer = kafka_offsets_answer(event, &why);
-    for (int i = 0; answer && i < answer->cnt; i++) {
-        const rd_kafka_topic_partition_t *row = &answer->elems[i];
-
-        if ((size_t)row->partition < n)
-            kafka_offset_read(row, &places[row->partition].committed,
-                              places[row->partition].metadata);
-    }
-    if (!answer)
-        (void)err_set(err, ERR_UNAVAILABLE,
-                      "could not read the offsets of group \"%s\": %s", group,
-                      why);
-    if (event)
-        rd_kafka_event_destroy(event);
-    rd_kafka_queue_destroy(queue);
+    code = kafka_committed(rk, list);
+    for (size_t i = 0; !code && i < n; i++)
+        kafka_offset_read(&list->elems[i], &places[i].committed,
+                          places[i].metadata);
     rd_kafka_topic_partition_list_destroy(list);
-    return answer ? ERR_NONE : ERR_UNAVAILABLE;
+    if (code)
+        return err_set_from(err, ERR_UNAVAILABLE, ERR_KAFKA, code,
+                            "could not read the offsets of group \"%s\": %s",
+                            group, rd_kafka_err2str(code));
+    return ERR_NONE;
 }
 
 static enum err_code read_ends(rd_kafka_t *rk, const char *topic,
