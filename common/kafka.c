@@ -116,6 +116,8 @@ static const char *const fixed_properties[] = {
     "acks",
     "request.required.acks",
     "enable.idempotence",
+    "max.in.flight",
+    "max.in.flight.requests.per.connection",
     "partitioner",
     "enable.auto.commit",
     "enable.auto.offset.store",

@@ -7,6 +7,7 @@
  * client underneath: what had no report yet may or may not be in the log and is
  * told so. Handles of all topics are made at the start, so that the first
  * record does not wait for metadata (up to one second before librdkafka 2.10).
+ * One request at a time per broker: see client_open().
  *
  * It does not retry what failed: the caller knows what the record was worth.
  */
@@ -155,10 +156,27 @@ static void report_failed(struct kafka_producer *p, const rd_kafka_message_t *m)
     pending_end(p, m->_private, &err);
 }
 
+/* No broker has said where it is: librdkafka concludes that it is in the log,
+   because a later request was taken. That is no proof. */
+static void report_unproven(struct kafka_producer *p,
+                            const rd_kafka_message_t *m)
+{
+    struct err err;
+
+    (void)err_set(&err, ERR_UNSURE,
+                  "delivered to topic \"%s\" at no known offset",
+                  rd_kafka_topic_name(m->rkt));
+    pending_end(p, m->_private, &err);
+}
+
 static void report(struct kafka_producer *p, const rd_kafka_message_t *m)
 {
     if (m->err) {
         report_failed(p, m);
+        return;
+    }
+    if (m->offset < 0) {
+        report_unproven(p, m);
         return;
     }
     if (!p->up)
@@ -264,7 +282,10 @@ static enum err_code client_open(struct kafka_producer *p, struct err *err)
     const struct kafka_setting settings[] = {
         {"acks", "all", 0},
         {"enable.idempotence", "true", 0},
-        {"max.in.flight.requests.per.connection", NULL, 5},
+        /* A second request that a broker takes where it refused the first one
+           (which it does of a producer that is new to it, KIP-360) would have
+           librdkafka report the first one's records as delivered. */
+        {"max.in.flight.requests.per.connection", NULL, 1},
         {"partitioner", "murmur2_random", 0}, /* agrees with Java's clients */
         {"compression.type", "none", 0},
         {"linger.ms", NULL, p->linger_ms},
