@@ -158,7 +158,10 @@ def test_retries_of_the_lost_time(paired, killed):
     wait_for("the standby has it all", pair.streaming, 30)
     pair.cut()
     retry(world)
-    pushed(world, 2 * RETRIES)
+    wait_for("they are answered, and the recorder has noted it",
+             lambda: world.query("SELECT count(*) AS n FROM payments WHERE "
+                                 "attempt = 2 AND checkout_id IS NOT NULL")
+             [0]["n"] == RETRIES, crowd.LIVENESS_S)
     if killed:
         world.worker.kill9()
     pair.promote()
