@@ -28,6 +28,7 @@ struct client {
     const char *id, *name, *api_key_sha256, *signing_secret;
     struct uuid uuid;         /* id, read              */
     uint8_t api_key_hash[32]; /* api_key_sha256, read */
+    int64_t rate; /* requests per second, 0 = limits.client_rate      */
 };
 
 /** One shortcode that may be credited. */
@@ -51,6 +52,7 @@ struct config {
 #define TEXTS(path, field, ...) struct texts field;
 #define CLIENT_TEXT(...)
 #define CLIENT_SECRET(...)
+#define CLIENT_INTEGER(...)
 #define SHORTCODE_TEXT(...)
 #define SHORTCODE_INTEGER(...)
 #define SHORTCODE_SECRET(...)
@@ -63,6 +65,7 @@ struct config {
 #undef TEXTS
 #undef CLIENT_TEXT
 #undef CLIENT_SECRET
+#undef CLIENT_INTEGER
 #undef SHORTCODE_TEXT
 #undef SHORTCODE_INTEGER
 #undef SHORTCODE_SECRET

@@ -52,6 +52,7 @@
      .flags = flags_,           .sentence = sentence_},
 #define CLIENT_TEXT(...)
 #define CLIENT_SECRET(...)
+#define CLIENT_INTEGER(...)
 #define SHORTCODE_TEXT(...)
 #define SHORTCODE_INTEGER(...)
 #define SHORTCODE_SECRET(...)
@@ -66,6 +67,7 @@ static const struct config_row setting_rows[] = {
 #undef TEXTS
 #undef CLIENT_TEXT
 #undef CLIENT_SECRET
+#undef CLIENT_INTEGER
 #undef SHORTCODE_TEXT
 #undef SHORTCODE_INTEGER
 #undef SHORTCODE_SECRET
@@ -78,6 +80,7 @@ static const struct config_row setting_rows[] = {
 #define TEXTS(...)
 #define CLIENT_TEXT(path_, ...) TEXT_ROW(client, path_, __VA_ARGS__)
 #define CLIENT_SECRET(path_, ...) SECRET_ROW(client, path_, __VA_ARGS__)
+#define CLIENT_INTEGER(path_, ...) INTEGER_ROW(client, path_, __VA_ARGS__)
 #define SHORTCODE_TEXT(...)
 #define SHORTCODE_INTEGER(...)
 #define SHORTCODE_SECRET(...)
@@ -86,12 +89,14 @@ static const struct config_row client_rows[] = {
 };
 #undef CLIENT_TEXT
 #undef CLIENT_SECRET
+#undef CLIENT_INTEGER
 #undef SHORTCODE_TEXT
 #undef SHORTCODE_INTEGER
 #undef SHORTCODE_SECRET
 
 #define CLIENT_TEXT(...)
 #define CLIENT_SECRET(...)
+#define CLIENT_INTEGER(...)
 #define SHORTCODE_TEXT(path_, ...) TEXT_ROW(shortcode, path_, __VA_ARGS__)
 #define SHORTCODE_INTEGER(path_, ...) INTEGER_ROW(shortcode, path_, __VA_ARGS__)
 #define SHORTCODE_SECRET(path_, ...) SECRET_ROW(shortcode, path_, __VA_ARGS__)

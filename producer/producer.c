@@ -262,6 +262,8 @@ enum err_code producer_new(struct app *app, struct producer **ret,
         list_init(&p->under_way[i]);
     for (int t = 0; t < TOPICS_N; t++)
         kafka_topic(p->cfg, (enum topic)t, p->topics[t]);
+    list_init(&p->publishing);
+    p->limits = limits_new(p->cfg);
     p->status = status_new(app->loop, p->cfg);
     p->look = look_new(app->loop, p->cfg);
     producer_callbacks_init(p);
@@ -286,6 +288,7 @@ void producer_free(struct producer *p)
     kafka_follower_free(p->events);
     look_free(p->look);
     status_free(p->status);
+    limits_free(p->limits);
     producer_callbacks_done(p);
     buf_done(&p->document);
     free(p);

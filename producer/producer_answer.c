@@ -29,6 +29,7 @@ struct parked *producer_park(struct producer *p, struct http_request *req)
     k->producer = p;
     k->req = req;
     list_init(&k->node);
+    list_init(&k->publishing);
     p->parked++;
     metric_set(M_PARKED, (int64_t)p->parked);
     http_on_close(req, producer_gone, k);
@@ -38,6 +39,8 @@ struct parked *producer_park(struct producer *p, struct http_request *req)
 void producer_unpark(struct parked *k)
 {
     list_remove(&k->node);
+    list_remove(&k->publishing);
+    k->producer->publishing_bytes -= k->bytes;
     k->producer->parked--;
     metric_set(M_PARKED, (int64_t)k->producer->parked);
     free(k);

@@ -91,6 +91,14 @@ static void publish_payment(struct producer *p, struct http_request *req,
                           &request->id);
         return;
     }
+    if (producer_sheds(p, request->priority)) {
+        metric_add(M_NOT_QUEUED, 1);
+        reply_unavailable(req, "not_queued",
+                          "Kafka is slow: repeat the request with the same "
+                          "Idempotency-Key",
+                          &request->id);
+        return;
+    }
     k = producer_park(p, req);
     k->accepted = *accepted;
     if (publish_request(p->publish, accepted->client, request, accepted->key,
@@ -101,13 +109,14 @@ static void publish_payment(struct producer *p, struct http_request *req,
         return;
     }
     list_append(bucket(p, &request->id), &k->node);
+    producer_sent(k);
     WINDOW(request_unreported);
 }
 
 void producer_on_payment(void *arg, struct http_request *req)
 {
     struct producer *p = arg;
-    const struct client *client = accept_client(p->cfg, req);
+    const struct client *client = producer_client(p, req);
     struct accepted accepted;
     struct status_entry known;
 

@@ -9,6 +9,7 @@
 #include "common/kafka.h"
 #include "producer/accept.h"
 #include "producer/callbacks.h"
+#include "producer/limit.h"
 #include "producer/look.h"
 #include "producer/producer.h"
 #include "producer/publish.h"
@@ -22,6 +23,7 @@ struct producer {
     const struct config *cfg;
     struct publish *publish;
     struct status *status;
+    struct limits *limits;
     struct look *look;
     struct spool *spool; /* NULL = none is configured */
     struct kafka_follower *requests, *events;
@@ -29,6 +31,8 @@ struct producer {
     struct buf document;
     struct list
         under_way[PRODUCER_BUCKETS]; /* payments on their way into Kafka */
+    struct list publishing; /* payments without their report, oldest first */
+    size_t publishing_bytes;
     struct list keeping; /* callbacks for which Kafka has time left */
     struct loop_timer keep_timer;
     size_t parked;
@@ -37,7 +41,10 @@ struct producer {
 
 /* A request that is answered later. */
 struct parked {
-    struct list node; /* in under_way, for payments */
+    struct list node;       /* in under_way, for payments */
+    struct list publishing; /* in the producer's, for payments */
+    int64_t sent_us;
+    size_t bytes;
     struct producer *producer;
     struct http_request *req; /* NULL = its connection is gone */
     struct accepted accepted; /* of a payment                  */
@@ -81,6 +88,19 @@ void producer_write_queued(struct producer *p, const struct request *req);
 /** Puts p->document into the cache. */
 void producer_put_document(struct producer *p, const struct request *req,
                            int version, bool final);
+
+/* --- producer_limit.c --- */
+
+/** Who asks, when address and client are within their limits; NULL when a
+ *  problem was answered, @p req is then gone. */
+const struct client *producer_client(struct producer *p,
+                                     struct http_request *req);
+
+/** Whether Kafka is too slow for another request of @p priority. */
+bool producer_sheds(const struct producer *p, enum priority priority);
+
+/** @p k is on its way into Kafka now, until producer_unpark(). */
+void producer_sent(struct parked *k);
 
 /* --- handlers --- */
 

@@ -122,7 +122,7 @@ static void payment_read(void *arg, const struct payment *payment,
 void producer_on_status(void *arg, struct http_request *req)
 {
     struct producer *p = arg;
-    const struct client *client = accept_client(p->cfg, req);
+    const struct client *client = producer_client(p, req);
     const char *text = http_param(req, 0);
     struct status_entry known;
     struct uuid id;
