@@ -18,7 +18,8 @@ enum shape {
     SHAPE_ERROR, /* errorCode (+ errorMessage)                    */
     SHAPE_FAULT, /* the gateway's {"fault":{"detail":{...}}}      */
     SHAPE_JSON,  /* any other JSON                                */
-    SHAPE_TEXT   /* no JSON at all: HTML, text, nothing, truncated */
+    SHAPE_TEXT,  /* no JSON at all: HTML, text, nothing           */
+    SHAPE_BROKEN /* begins like JSON, and is none: cut, or two    */
 };
 
 struct push_row {
@@ -143,6 +144,15 @@ static bool mentions(const struct verdict_answer *a, const char *word)
     return false;
 }
 
+static bool begins_json(const struct verdict_answer *a)
+{
+    size_t at = 0;
+
+    while (at < a->len && isspace((unsigned char)a->body[at]))
+        at++;
+    return at < a->len && (a->body[at] == '{' || a->body[at] == '[');
+}
+
 static void read_body(const struct verdict_answer *a, struct reading *r)
 {
     CLEANUP(json_free)
@@ -150,7 +160,7 @@ static void read_body(const struct verdict_answer *a, struct reading *r)
     struct err err;
 
     memset(r, 0, sizeof(*r));
-    r->shape = SHAPE_TEXT;
+    r->shape = begins_json(a) ? SHAPE_BROKEN : SHAPE_TEXT;
     r->named = mentions(a, "CheckoutRequestID") || mentions(a, "ws_CO_");
     if (json_parse_tolerant(a->body, a->len, &root, &err))
         return;

@@ -206,7 +206,7 @@ static void check_cut(int status, const char *body, size_t len, uint8_t where)
         json_parse_tolerant(body, len, &whole, &err))
         return;
     json_free(whole);
-    len = (size_t)where * (len - 1) / 255;
+    len = 1 + (size_t)where * (len - 2) / 255;
     cut = fuzz_text((const uint8_t *)body, len);
     verdict_push(&(struct verdict_answer){.status = status,
                                           .body = cut,
