@@ -230,6 +230,11 @@ MUST_CHECK enum err_code kafka_places(const struct config *cfg,
                                       struct kafka_place **ret, size_t *ret_n,
                                       struct err *err);
 
+/** How many members a group has. */
+MUST_CHECK enum err_code kafka_members(const struct config *cfg,
+                                       const char *group, int *ret,
+                                       struct err *err);
+
 /** The records of one partition from @p from to before @p to. */
 struct kafka_range;
 MUST_CHECK enum err_code kafka_range_open(const struct config *cfg,

@@ -140,6 +140,27 @@ enum err_code kafka_places(const struct config *cfg, const char *group,
     return ERR_NONE;
 }
 
+enum err_code kafka_members(const struct config *cfg, const char *group,
+                            int *ret, struct err *err)
+{
+    const struct rd_kafka_group_list *list = NULL;
+    rd_kafka_resp_err_t code;
+    rd_kafka_t *rk;
+
+    *ret = 0;
+    if (client_open(cfg, group, &rk, err))
+        return err->code;
+    code = rd_kafka_list_groups(rk, group, &list, ANSWER_MS);
+    for (int i = 0; list && i < list->group_cnt; i++)
+        *ret += list->groups[i].member_cnt;
+    if (list)
+        rd_kafka_group_list_destroy(list);
+    rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    if (code && code != RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND)
+        return away(group, "the members", code, err);
+    return ERR_NONE;
+}
+
 /* --- a range --- */
 
 enum err_code kafka_range_open(const struct config *cfg, const char *topic,

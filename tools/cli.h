@@ -35,6 +35,8 @@ enum cli_option {
     CLI_YES = 1 << 10,
     CLI_FROM = 1 << 11,
     CLI_TO = 1 << 12,
+    CLI_UNTIL = 1 << 13,
+    CLI_WITHIN = 1 << 14,
     CLI_PAID = 1 << 16,
     CLI_PAID_AT = 1 << 17,
     CLI_NOT_PAID = 1 << 18,
@@ -53,6 +55,7 @@ struct cli {
     const char *directory;
     const char *why, *who;
     const char *from, *to;
+    const char *until, *within;
     const char *paid, *paid_at; /* a receipt, and when */
     const char *sets[CLI_SETS_MAX];
     size_t sets_n;
@@ -116,6 +119,14 @@ enum err_code purge_run(const struct cli *cli, const struct config *cfg,
                         struct err *err);
 enum err_code recover_run(const struct cli *cli, const struct config *cfg,
                           struct err *err);
+enum err_code pools_run(const struct cli *cli, const struct config *cfg,
+                        struct err *err);
+enum err_code lag_run(const struct cli *cli, const struct config *cfg,
+                      struct err *err);
+enum err_code pause_run(const struct cli *cli, const struct config *cfg,
+                        struct err *err);
+enum err_code resume_run(const struct cli *cli, const struct config *cfg,
+                         struct err *err);
 enum err_code topics_create_run(const struct cli *cli, const struct config *cfg,
                                 struct err *err);
 enum err_code topics_diff_run(const struct cli *cli, const struct config *cfg,

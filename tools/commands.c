@@ -71,6 +71,49 @@ const struct command commands[] = {
         .run = migrate_run,
     },
     {
+        .name = "lag",
+        .summary = "what waits in Kafka, by partition",
+        .help = "Lists for each partition of the request topics where the "
+                "claims stand, where the log\nends, how many records lie "
+                "between and since when the first of them waits.",
+        .examples = "  foleni lag -c config.cfg --json\n",
+        .run = lag_run,
+    },
+    {
+        .name = "pause",
+        .operands = "POOL",
+        .summary = "stops pushes of a priority pool",
+        .help = "From within some seconds on no worker pushes payments of "
+                "POOL (high, normal or low):\nthey stay in Kafka, and "
+                "retries in the ledger. What has gone out goes on to its end,\n"
+                "and deadlines pass. Who and why stand in the audit trail.",
+        .examples = "  foleni pause low --until 2h --why \"month's end\"\n",
+        .options = CLI_OPERATOR | CLI_UNTIL,
+        .run = pause_run,
+    },
+    {
+        .name = "pools",
+        .summary = "how the priority pools keep up",
+        .help = "Shows for each pool its workers (members of the group), "
+                "partitions, how many records\nwait and since when, how many "
+                "are claimed and arrive per second (looks for two\nseconds), "
+                "pushes in the air, and how many workers it would take to "
+                "drain what\nwaits --within that time (10m), at the rate that "
+                "each has now.",
+        .examples = "  foleni pools -c config.cfg --within 30m\n",
+        .options = CLI_WITHIN,
+        .run = pools_run,
+    },
+    {
+        .name = "resume",
+        .operands = "POOL",
+        .summary = "ends the pause of a pool",
+        .help = "Workers push payments of POOL again, within some seconds.",
+        .examples = "  foleni resume low --why \"it is over\"\n",
+        .options = CLI_OPERATOR,
+        .run = resume_run,
+    },
+    {
         .name = "pull register",
         .operands = "SHORTCODE NUMBER",
         .summary = "registers a shortcode for Pull Transactions",

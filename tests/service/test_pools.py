@@ -1,6 +1,8 @@
 """Who is pushed first, and who is not in the way: priorities that share few
 slots, a stopped shortcode with many waiting, a paused pool."""
 
+import json
+
 import pytest
 
 from tests.harness.place import wait_for
@@ -65,9 +67,8 @@ def test_a_stopped_shortcode_is_not_in_the_way(world):
     """The others behind it are reached, it costs no attempt, and comes to its
     end when it may."""
     force(world, 1)
-    wait_for("the worker knows of it", lambda: world.worker.metrics().get(
-        'foleni_breaker_state{operation="push",shortcode="600000"}', 1),
-        LIVENESS_S)
+    wait_for("the worker knows of it", lambda: world.worker.metrics()[
+        'foleni_lines{state="stopped"}'] == 1, LIVENESS_S)
     before = len(world.sim.pushes())
     waiting = submit(world, MANY, "stopped", shortcode=str(STOPPED))
     others = submit(world, 50, "others", shortcode=str(OPEN))
@@ -83,3 +84,49 @@ def test_a_stopped_shortcode_is_not_in_the_way(world):
     world.wait_settled(LIVENESS_S)
     assert sorted(pushed(world, waiting)) == sorted(waiting)
     assert world.query("SELECT n FROM parked")[0]["n"] == 0
+
+
+WHY = ("--who", "me", "--why", "a test", "--yes")
+
+
+def pools(world, *more):
+    """By name, as `foleni pools` has them."""
+    told = json.loads(world.foleni("pools", "--json", *more))
+    return {row["pool"]: row for row in told["pools"]}
+
+
+def test_a_paused_pool_stays_in_kafka(world):
+    world.worker.stop()
+    world.foleni("pause", "low", "--until", "2h", *WHY)
+    world.start_worker(world.worker)
+    low = submit(world, 30, "paused", priority="low")
+    high = submit(world, 30, "going", priority="high")
+    wait_for("high goes on", lambda: len(pushed(world, high)) == 30,
+             LIVENESS_S)
+    seen = pools(world, "--within", "1m")
+    assert seen["low"]["paused"] and not seen["high"]["paused"]
+    assert seen["low"]["lag_records"] == 30 and seen["low"]["lag_s"] >= 0
+    assert seen["low"]["workers_needed"] is None
+    assert (seen["high"]["members"], seen["high"]["partitions"]) == (1, 4)
+    assert (seen["high"]["lag_records"], seen["high"]["sending"]) == (0, 0)
+    lag = json.loads(world.foleni("lag", "--json"))["lag"]
+    assert sum(row["lag_records"] for row in lag) == 30
+    assert "paused: a test" in world.foleni("pools")
+    assert not pushed(world, low)
+    world.foleni("resume", "low", *WHY)
+    world.wait_settled(LIVENESS_S)
+    assert len(pushed(world, low)) == 30
+    done = world.query("SELECT action, subject, after->>'paused' AS paused "
+                       "FROM operator_actions ORDER BY id")
+    assert [tuple(row.values()) for row in done] == [
+        ("pool.pause", "low", "true"), ("pool.resume", "low", "false")]
+
+
+@pytest.mark.parametrize("command", [
+    ("pause", "lowest", *WHY), ("pause", "low"), ("resume", "low"),
+    ("pause", "low", "--until", "soon", *WHY),
+    ("pause", "low", "--until", "2020-01-01T00:00:00Z", *WHY),
+    ("pools", "--within", "0s")])
+def test_what_is_not_understood_changes_nothing(world, command):
+    with pytest.raises(RuntimeError, match="ended with 64"):
+        world.foleni(*command)
