@@ -4,6 +4,7 @@ and only payments of which something is new are judged."""
 import hashlib
 import json
 from collections import Counter, defaultdict
+from uuid import UUID
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -14,8 +15,8 @@ PARTITIONS = 4  # of each topic, in worlds
 _KEPT = ("version", "status", "final", "result")
 _ROWS = ("SELECT id::text, client::text, msisdn, amount, shortcode, reference,"
          " state, version, published_version, attempt, spent, receipt, code,"
-         " class, holds_phone, next_action_at, checkout_id, owner, pushed_at,"
-         " extract(epoch FROM created_at)::float8 AS created FROM payments")
+         " class, holds_phone, next_action_at, checkout_id, owner, pushed_at"
+         " FROM payments")
 
 
 class Witness:
@@ -29,8 +30,7 @@ class Witness:
         self.letters = []
         self.statuses = {}                 # payment -> as last looked at
         self.count = Counter()             # pushes, debits, promised so far
-        self._forgotten = 0                # payments, all of them final
-        self._looks = [0.0, 0.0]           # the last two, Postgres's time
+        self._gone = set()                 # ids of those that were forgotten
         self._journal_at = 0
         self._consumer = self._follow()
 
@@ -187,9 +187,6 @@ class Witness:
     def news(self):
         """Payments of which anything is new since the last call: a change
         that was told is on the topic, one that is not is still owed."""
-        now = self.field.query(
-            "SELECT extract(epoch FROM now())::float8 AS at")[0]["at"]
-        self._looks = [self._looks[1], now]
         touched = {r["id"] for r in self.field.query(
             "SELECT id::text FROM payments WHERE next_action_at IS NOT NULL "
             "AND (state < 5 OR published_version < version)")}
@@ -212,17 +209,15 @@ class Witness:
                 if not self.by_phone[push.msisdn]:
                     del self.by_phone[push.msisdn]
             self.count["promised"] += self.field.crowd.forget(ident)
-        self._forgotten += len(idents)
+            self._gone.add(UUID(ident).bytes)
 
     def _recognize(self, rows):
-        """Something is new of payments that were forgotten: of those that are
-        older than the looks that would have seen them first."""
-        again = self._forgotten and {
-            i for i, row in rows.items() if i not in self.statuses
-                 and row["created"] < self._looks[0]}
+        """Something is new of payments that were forgotten."""
+        again = {i for i in rows.keys() - self.statuses.keys()
+                 if UUID(i).bytes in self._gone}
         if again:
             self._remember(again)
-            self._forgotten -= len(again)
+            self._gone -= {UUID(i).bytes for i in again}
             self.count["promised"] -= len(again & set(self.field.promised))
 
     def unresolved(self):
@@ -230,7 +225,7 @@ class Witness:
 
     def payments(self):
         """How many there are, as far as was looked."""
-        return self._forgotten + len(self.statuses)
+        return len(self._gone) + len(self.statuses)
 
     def states(self):
         """{status: how many} of those that are not forgotten."""
