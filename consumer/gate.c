@@ -30,6 +30,8 @@
    take none from the pushes. */
 #define QUERY_SHARE 4
 #define QUERIES_MIN 16
+#define OVERTAKEN_MAX \
+    8 /* times that a waiting push is overtaken by higher ones */
 #define SPARE_CALLS 8 /* for tokens */
 #define QUERY_LEASE_US (20 * US_PER_S)
 /* Of a prober's lease: its end has to be told as well. */
@@ -46,6 +48,8 @@ struct gate_call {
     int attempt;
     struct recorder_source source;
     char mac[CALLBACK_MAC_SIZE]; /* of the callback's path */
+    enum priority priority;
+    int overtaken; /* by higher ones, while it waits */
     int64_t msisdn, amount;
     const struct shortcode *to;
     char reference[REFERENCE_MAX + 1], description[DESCRIPTION_MAX + 1];
@@ -377,6 +381,26 @@ static void serve_waiting(struct gate *g)
     }
 }
 
+/* Where it stands among those that wait: before calls of lower priorities,
+   each of which is overtaken so often and no more. So high has the next slot,
+   and low keeps one of nine. */
+static struct list *place(struct gate *g, const struct gate_call *c)
+{
+    struct list *at = &g->waiting;
+
+    while (at->prev != &g->waiting) {
+        struct gate_call *before =
+            container_of(at->prev, struct gate_call, node);
+
+        if (before->priority <= c->priority ||
+            before->overtaken == OVERTAKEN_MAX)
+            break;
+        before->overtaken++;
+        at = at->prev;
+    }
+    return at;
+}
+
 /* A payment that carries the news of a refused token brings it along: whoever
    pushes it next needs a newer one (S13). */
 static void wait_for_token(struct gate_call *c)
@@ -385,7 +409,7 @@ static void wait_for_token(struct gate_call *c)
 
     if (c->refused_version)
         token_is_refused(tokens_of(g->tokens, c->to), c->refused_version);
-    list_append(&g->waiting, &c->node);
+    list_append(place(g, c), &c->node); /* that is: in front of it */
 }
 
 /* Pushes whose time has come join those that wait for a slot. A line that has
@@ -549,6 +573,8 @@ static struct gate_call *take(struct gate *g, const struct payment *p,
     c->attempt = p->attempt;
     c->source = (struct recorder_source){p->source_topic, p->source_partition,
                                          p->source_offset};
+    c->priority = query ? PRIORITY_HIGH : p->req.priority;
+    c->overtaken = 0;
     c->msisdn = p->req.msisdn;
     c->amount = p->req.amount;
     c->to = config_shortcode(g->cfg, p->req.shortcode);

@@ -480,6 +480,36 @@ static void test_slots(void **state)
     assert_int_equal(gate_pushes(s->gate), 0);
 }
 
+static void push_as(struct stub *s, int n, enum priority priority)
+{
+    struct payment p = stub_payment(n);
+
+    p.req.priority = priority;
+    gate_push(s->gate, &p,
+              &(struct gate_right){.lease_us = LEASE_US, .term = s->term},
+              stub_ended, (void *)(intptr_t)n);
+}
+
+/* One slot, and all wait for it: high is next, but low is overtaken eight times
+   and no more. */
+static void test_who_waits_first(void **state)
+{
+    struct stub *s = *state;
+    int place = 0;
+
+    s->cfg.worker_slots = 1;
+    stub_open(s, gate_capacity(&s->cfg));
+    push_as(s, 1, PRIORITY_LOW);
+    push_as(s, 2, PRIORITY_LOW);
+    for (int n = 3; n <= 12; n++)
+        push_as(s, n, PRIORITY_HIGH);
+    STUB_WAIT(s, s->ends_n == 12);
+    for (int i = 0; i < 12; i++)
+        place = (intptr_t)s->ends[i].arg == 1 ? i : place;
+    assert_int_equal((intptr_t)s->ends[0].arg, 3);
+    assert_int_equal(place, 8);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define TEST_CLOSED(name) \
     cmocka_unit_test_setup_teardown(name, set_up_closed, tear_down)
@@ -507,6 +537,7 @@ int main(void)
         TEST(test_a_query_of_another_push),
         TEST_CLOSED(test_queries_take_nothing_from_pushes),
         TEST(test_slots),
+        TEST_CLOSED(test_who_waits_first),
     };
 
     log_open("test_gate", LOG_ERROR, false);
