@@ -102,8 +102,8 @@ struct app_reload {
 /**
  * From now on SIGHUP reads file and --set anew, with all checks, and takes what
  * config_renew() takes. Faulty settings change nothing, nor does a dropped key
- * that an open attempt names, or when the ledger cannot say (rule S16); the log
- * tells. Without this SIGHUP ends the process.
+ * that an open attempt names, or when the ledger cannot say (rule S16); log,
+ * metric and /health tell. Without this SIGHUP ends the process.
  */
 void app_on_reload(struct app *app, const struct app_reload *how);
 

@@ -90,6 +90,20 @@ int app_health(const struct app *app, const struct health *rows, size_t rows_n,
     return shape == SHAPE_DOWN ? 503 : 200;
 }
 
+/* Settings that were refused are a row until others are taken. */
+static size_t add_refused(const struct admin *admin, struct health *row)
+{
+    const struct program *program =
+        container_of(admin->app, struct program, app);
+
+    if (!program->refused[0])
+        return 0;
+    row->name = "settings";
+    row->latency_us = -1;
+    (void)snprintf(row->note, sizeof(row->note), "%s", program->refused);
+    return 1;
+}
+
 static size_t ask(const struct admin *admin, struct health *rows)
 {
     size_t n = 0;
@@ -98,7 +112,7 @@ static size_t ask(const struct admin *admin, struct health *rows)
     if (admin->health)
         n = admin->health(admin->arg, rows, HEALTH_ROWS_MAX);
     must(n <= HEALTH_ROWS_MAX);
-    return n;
+    return n == HEALTH_ROWS_MAX ? n : n + add_refused(admin, &rows[n]);
 }
 
 static void reply_buf(struct http_request *req, int status, const char *type,

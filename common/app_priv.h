@@ -33,6 +33,7 @@ struct program {
     struct app_reload reload;
     struct config *newer; /* waits for the ledger's answer, or NULL */
     int64_t dropped;      /* the key that it is about */
+    char refused[160];    /* why the last reload was, "" = it was not */
     bool running;
     bool drained;
     void (*on_stop)(void *arg);

@@ -1,5 +1,6 @@
 /*
- * SIGHUP: the keys of callback and C2B paths change without a restart. A key
+ * SIGHUP: clients, limits and the keys of callback and C2B paths change without
+ * a restart. A refusal stands in /health until a later reload is taken. A key
  * that would be gone is asked for in the ledger first; whoever cannot be asked
  * has not said yes. One question at a time: a second SIGHUP meanwhile is
  * refused.
@@ -7,9 +8,11 @@
 #include "common/app_priv.h"
 #include "common/buf.h"
 #include "common/log.h"
+#include "common/metrics.h"
 #include "common/must.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 /* One line of the log per fault. */
@@ -23,8 +26,12 @@ static void say_faults(char *text)
     }
 }
 
-static void refuse(struct config *newer, const struct err *why)
+static void refuse(struct program *program, struct config *newer,
+                   const struct err *why)
 {
+    metric_add(M_RELOAD_REFUSED, 1);
+    (void)snprintf(program->refused, sizeof(program->refused),
+                   "the last reload was refused: %.120s", why->text);
     log_error("app", "reload_refused", KV_ERR(why));
     config_free(newer);
 }
@@ -35,7 +42,10 @@ static void renew(struct program *program, struct config *newer)
 
     config_renew(cfg, newer);
     config_free(newer);
-    log_info("app", "reloaded", KV_INT("mac_key_id", cfg->callbacks_mac_key_id),
+    metric_add(M_RELOADED, 1);
+    program->refused[0] = '\0';
+    log_info("app", "reloaded", KV_INT("clients", cfg->clients_n),
+             KV_INT("mac_key_id", cfg->callbacks_mac_key_id),
              KV_INT("second_mac_key_id", cfg->callbacks_second_mac_key_id));
     if (program->reload.renewed)
         program->reload.renewed(program->reload.arg);
@@ -47,10 +57,10 @@ static void take(struct program *program, struct config *newer)
 
     if (program->newer) {
         (void)err_set(&err, ERR_CONFLICT, "the last reload is not over yet");
-        refuse(newer, &err);
+        refuse(program, newer, &err);
     } else if (config_may_renew(program->app.cfg, newer, &program->dropped,
                                 &err)) {
-        refuse(newer, &err);
+        refuse(program, newer, &err);
     } else if (program->dropped) {
         program->newer = newer;
         program->reload.ask(program->reload.arg, program->dropped);
@@ -79,7 +89,7 @@ void app_key_used(struct app *app, bool used, const struct err *err)
                       "cannot drop key %lld of callback paths: open attempts "
                       "use it",
                       (long long)program->dropped);
-    refuse(newer, &why);
+    refuse(program, newer, &why);
 }
 
 static void reload(void *arg)
@@ -92,7 +102,7 @@ static void reload(void *arg)
     buf_init(&faults, APP_FAULTS_BYTES_MAX);
     if (app_load(program->app.spec, &program->args, &newer, &faults, &err)) {
         say_faults(faults.data);
-        refuse(NULL, &err);
+        refuse(program, NULL, &err);
     } else {
         take(program, newer);
     }

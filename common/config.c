@@ -90,6 +90,17 @@ const struct client *config_client(const struct config *cfg,
     return NULL;
 }
 
+/* Those of @p newer, and those of @p cfg that are not among them. */
+static size_t clients_after(const struct config *cfg,
+                            const struct config *newer)
+{
+    size_t n = newer->clients_n;
+
+    for (size_t i = 0; i < cfg->clients_n; i++)
+        n += !config_client(newer, &cfg->clients[i].uuid);
+    return n;
+}
+
 /* Whether key @p id of @p cfg is there under its number in @p newer. */
 static enum err_code same_key(const struct config *cfg,
                               const struct config *newer, int64_t id,
@@ -103,6 +114,24 @@ static enum err_code same_key(const struct config *cfg,
                        "key now",
                        (long long)id);
     *ret_there = key != NULL;
+    return ERR_NONE;
+}
+
+/* Records that the old one signed may be unread yet, and the other programs may
+   not have the new one. */
+static enum err_code same_secrets(const struct config *cfg,
+                                  const struct config *newer, struct err *err)
+{
+    for (size_t i = 0; i < cfg->clients_n; i++) {
+        const struct client *old = &cfg->clients[i];
+        const struct client *now = config_client(newer, &old->uuid);
+
+        if (now && strcmp(now->signing_secret, old->signing_secret) != 0)
+            return err_set(err, ERR_CONFIG,
+                           "cannot take these settings: the signing secret of "
+                           "client \"%s\" changes with a restart only",
+                           old->name);
+    }
     return ERR_NONE;
 }
 
@@ -122,8 +151,54 @@ enum err_code config_may_renew(const struct config *cfg,
                        "cannot take these settings: the key that signs now, "
                        "number %lld, has to stay as the second one",
                        (long long)first);
+    if (same_secrets(cfg, newer, err))
+        return err->code;
+    if (clients_after(cfg, newer) > CONFIG_CLIENTS_KEPT)
+        return err_set(err, ERR_CONFIG,
+                       "cannot take these settings: too many clients have gone "
+                       "since the start, restart instead");
     *ret_dropped = has_second ? 0 : second;
     return ERR_NONE;
+}
+
+static struct client client_copy(struct keep *keep, const struct client *from)
+{
+    struct client c = *from;
+
+    c.id = keep_text(keep, from->id, strlen(from->id));
+    c.name = keep_text(keep, from->name, strlen(from->name));
+    c.api_key_sha256 =
+        keep_text(keep, from->api_key_sha256, strlen(from->api_key_sha256));
+    c.signing_secret =
+        keep_text(keep, from->signing_secret, strlen(from->signing_secret));
+    return c;
+}
+
+static void renew_clients(struct config *cfg, const struct config *newer)
+{
+    struct keep *keep = &container_of(cfg, struct config_full, cfg)->keep;
+    size_t n = 0;
+    struct client *clients =
+        keep_alloc(keep, clients_after(cfg, newer), sizeof(*clients));
+
+    for (size_t i = 0; i < newer->clients_n; i++)
+        clients[n++] = client_copy(keep, &newer->clients[i]);
+    for (size_t i = 0; i < cfg->clients_n; i++) {
+        if (config_client(newer, &cfg->clients[i].uuid))
+            continue;
+        clients[n] = cfg->clients[i];
+        clients[n++].gone = true;
+    }
+    cfg->clients = clients;
+    cfg->clients_n = n;
+}
+
+static void renew_limits(struct config *cfg, const struct config *newer)
+{
+    cfg->limits_window_s = newer->limits_window_s;
+    cfg->limits_client_rate = newer->limits_client_rate;
+    cfg->limits_address_rate = newer->limits_address_rate;
+    cfg->limits_slow_ms = newer->limits_slow_ms;
 }
 
 void config_renew(struct config *cfg, const struct config *newer)
@@ -141,6 +216,8 @@ void config_renew(struct config *cfg, const struct config *newer)
     for (size_t i = 0; i < ARRAY_LEN(secrets); i++)
         *secrets[i].to =
             keep_text(keep, secrets[i].from, strlen(secrets[i].from));
+    renew_clients(cfg, newer);
+    renew_limits(cfg, newer);
     cfg->callbacks_mac_key_id = newer->callbacks_mac_key_id;
     cfg->callbacks_second_mac_key_id = newer->callbacks_second_mac_key_id;
 }

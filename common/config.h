@@ -29,6 +29,8 @@ struct client {
     struct uuid uuid;         /* id, read              */
     uint8_t api_key_hash[32]; /* api_key_sha256, read */
     int64_t rate; /* requests per second, 0 = limits.client_rate      */
+    bool gone;    /* of earlier settings: may ask for nothing any more, but
+                     what it asked for is still read                  */
 };
 
 /** One shortcode that may be credited. */
@@ -89,22 +91,29 @@ void config_free(struct config *cfg);
 DEFINE_CLEANUP(config_free, struct config *)
 
 /**
- * What a process that runs may take from @p newer: the keys of callback paths
- * and the secrets of C2B paths. Everything else needs a restart.
+ * What a process that runs may take from @p newer: clients, limits, the keys
+ * of callback paths and the secrets of C2B paths. Everything else needs a
+ * restart.
  *
  * @param ret_dropped  The number of the key that would be gone, 0 = none: the
  *                     ledger has to be asked first whether an open attempt
  *                     names it (rule S16).
  *
  * @return ERR_CONFIG when it may not be taken at all: the key that signs now
- *         would be gone, or a number names another key.
+ *         would be gone, a number names another key, a client has another
+ *         signing secret (records of the old one would become dead letters),
+ *         or too many clients have gone since the start.
  */
 MUST_CHECK enum err_code config_may_renew(const struct config *cfg,
                                           const struct config *newer,
                                           int64_t *ret_dropped,
                                           struct err *err);
 
-/** Copies that from @p newer, which stays the caller's. */
+/**
+ * Copies that from @p newer, which stays the caller's. Clients that are not in
+ * it stay as `gone`: what they were answered 202 for may be unread yet.
+ * Pointers to clients stay good, but are of the settings before.
+ */
 void config_renew(struct config *cfg, const struct config *newer);
 
 /** Writes the effective values with units and sentences; secrets hidden. */

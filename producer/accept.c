@@ -24,7 +24,8 @@ static const struct client *find_client(const struct config *cfg,
 
     sign_sha256(key, strlen(key), hash);
     for (size_t i = 0; i < cfg->clients_n; i++)
-        if (sign_equal(hash, cfg->clients[i].api_key_hash, sizeof(hash)))
+        if (sign_equal(hash, cfg->clients[i].api_key_hash, sizeof(hash)) &&
+            !cfg->clients[i].gone)
             found = &cfg->clients[i];
     return found;
 }

@@ -131,6 +131,13 @@ static void ask_key(void *arg, int64_t id)
     look_key(p->look, id, key_looked, p);
 }
 
+static void renewed(void *arg)
+{
+    struct producer *p = arg;
+
+    limits_renew(p->limits);
+}
+
 /* --- life --- */
 
 static const struct http_route public_routes[] = {
@@ -271,7 +278,7 @@ enum err_code producer_new(struct app *app, struct producer **ret,
         open_spool(p, err) || follow(p, err) || open_listeners(p, err))
         return err->code;
     loop_add_room(app->loop, turn, p);
-    app_on_reload(app, &(struct app_reload){.ask = ask_key, .arg = p});
+    app_on_reload(app, &(struct app_reload){ask_key, renewed, p});
     *ret = TAKE(p);
     return ERR_NONE;
 }

@@ -1,13 +1,15 @@
 """How much a client may ask for, and what is turned away while Kafka is slow.
 Callbacks pass whatever the clients have used up."""
 
+import hashlib
+import signal
 import threading
 
 import pytest
 
 from tests.harness.broker import KafkaBroker
 from tests.harness.place import wait_for
-from tests.harness.settings import PATIENT
+from tests.harness.settings import CLIENTS, PATIENT
 
 WINDOW_S = QUOTA = 120  # one request per second, far fewer than a test sends
 
@@ -78,6 +80,53 @@ def test_an_address_at_its_limit(narrow):
     assert n >= QUOTA
     assert shop.get("5a1f3f0e-6d0b-4a9b-9f6e-0c5a0a7d1e01").status == 429
     assert world.api.metrics()['foleni_limited_total{by="address"}'] >= 2
+
+
+def hang_up(world, says):
+    for program in (world.api, world.worker):
+        before = len(program.said())
+        program.process.send_signal(signal.SIGHUP)
+        wait_for(f"{program.name} says {says}", lambda p=program, n=before:
+                 says in p.said()[n:].decode(), 60)
+
+
+def test_clients_and_limits_are_read_again(make_world):
+    """One may ask for more, one has another key, one has gone; and a bad file
+    changes nothing, which /health tells until a good one is taken."""
+    world = make_world(settings={
+        **PATIENT, "limits.client_rate": 1, "limits.window_s": WINDOW_S})
+    world.start()
+    shop, bills = world.upstream(), world.upstream("bills")
+    ident = shop.submit(order(world)).body["id"]
+    until_limited(shop, ident)
+    good = world.config.read_text()
+    world.config.write_text("clients = {")
+    hang_up(world, "reload_refused")
+    for program in (world.api, world.worker):
+        told = program.health()["dependencies"]["settings"]
+        assert not told["ok"] and "refused" in told["note"]
+        assert program.metrics()['foleni_reloads_total{end="refused"}'] == 1
+    world.config.write_text(good.replace("signing-bills", "signing-shop"))
+    hang_up(world, "changes with a restart only")
+    assert shop.get(ident).status == 429
+    assert bills.submit(order(world)).status == 202
+
+    def digest(key):
+        return hashlib.sha256(key.encode()).hexdigest()
+    bills_key = CLIENTS["bills"]["key"]
+    world.config.write_text(
+        good.replace("client_rate = 1;", "client_rate = 10;")
+        .replace(digest(bills_key), digest("another-key-of-the-bills")))
+    hang_up(world, "reloaded")
+    assert "settings" not in world.api.health()["dependencies"]
+    assert shop.get(ident).status == 200
+    assert shop.get(ident).headers["RateLimit-Policy"] == \
+        f'"client";q={10 * QUOTA};w={WINDOW_S}'
+    assert bills.submit(order(world)).status == 401
+    answer = bills.request("GET", f"/v1/payments/{ident}", None,
+                           {"Authorization": "Bearer another-key-of-the-bills"})
+    assert answer.status == 404, "known, and the payment is another's"
+    world.wait_settled()
 
 
 def test_kafka_slow(run_directory, make_world):
