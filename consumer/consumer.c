@@ -264,9 +264,9 @@ static size_t health(void *arg, struct health *rows, size_t max)
     n++;
     rows[n++] = clock_health(c);
     rows[n++] = keys_health(c);
-    n += lines_health(c->lines, rows + n, max - n);
     n += intake_health(c->intake, rows + n, max - n);
-    return n + gate_health(c->gate, rows + n, max - n);
+    n += gate_health(c->gate, rows + n, max - n);
+    return n + lines_health(c->lines, rows + n, max - n);
 }
 
 /* --- SIGHUP --- */

@@ -427,7 +427,9 @@ static void release_paced(struct gate *g)
                                               c->right.send_us);
 
         heap_remove(&g->paced, first);
-        if (at > now)
+        if (at == INT64_MAX)
+            end_unsent(c, "its time to go out has passed", false);
+        else if (at > now)
             heap_add(&g->paced, first, MIN(at, MAX(c->lease_end_us, now + 1)));
         else
             wait_for_token(c);

@@ -47,7 +47,8 @@ struct gate_spec {
     /** Whether a push that was promised in @p term may go out now. */
     bool (*allowed)(void *arg, unsigned term);
     void *arg;
-    /* The lines, as in lines.h; all NULL = there are none. */
+    /* The lines, as in lines.h; all NULL = there are none. begin_us():
+       INT64_MAX = too late. */
     struct gate_lines {
         int64_t (*begin_us)(void *arg, int64_t shortcode, int64_t send_us);
         bool (*may_send)(void *arg, int64_t shortcode, int64_t send_us,

@@ -10,10 +10,14 @@
 #include "common/must.h"
 #include "common/sign.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* A provider may ask for patience, not for years. */
 #define RETRY_AFTER_MAX_S 3600
+/* Part of the slack by which a push may begin late, or what a process was
+   stopped with would come on top of what the others send. */
+#define BEGIN_SHARE 4
 
 struct line *lines_find(const struct lines *l, int64_t shortcode)
 {
@@ -152,12 +156,16 @@ bool lines_may_query(const struct lines *l, int64_t shortcode)
 
 /* --- what the gate asks --- */
 
+/* Connecting may take the rest of the slack. */
 int64_t lines_begin_us(struct lines *l, int64_t shortcode, int64_t send_us)
 {
     struct line *line = lines_find(l, shortcode);
+    int64_t late_us = l->cfg->lines_slack_ms * US_PER_MS / BEGIN_SHARE;
 
     if (!line || !send_us)
         return send_us;
+    if (clock_now_us() > send_us + late_us)
+        return LINES_TOO_LATE;
     return pace_release_us(&line->pace, send_us, clock_now_us());
 }
 
@@ -172,7 +180,9 @@ static const char *objection(const struct lines *l, const struct line *line,
         return "the provider wants us to wait";
     if (line_share(l, line, now_us) <= 0)
         return "the breaker of its line is open";
-    return send_us && now_us > send_us + l->cfg->lines_slack_ms * US_PER_MS
+    if (!send_us)
+        return line_paced(l, line, now_us) ? "its line is paced by now" : NULL;
+    return now_us > send_us + l->cfg->lines_slack_ms * US_PER_MS
                ? "its time to go out has passed"
                : NULL;
 }
@@ -364,6 +374,8 @@ static void add_line(struct lines *l, const struct shortcode *sc)
     struct line *line = &l->items[l->n++];
 
     line->shortcode = sc->shortcode;
+    (void)snprintf(line->name, sizeof(line->name), "line %lld",
+                   (long long)sc->shortcode);
     line->allowed = sc->rate;
     line->throttles = -1;
     line->rate = (double)sc->rate;

@@ -82,8 +82,13 @@ bool lines_may_query(const struct lines *lines, int64_t shortcode);
 
 /* --- what the gate asks and tells --- */
 
-/** When a push with the right for @p send_us may begin, >= now when it has to
- *  wait: pushes that are late go out apart from each other all the same. */
+#define LINES_TOO_LATE INT64_MAX
+
+/**
+ * When a push with the right for @p send_us may begin: after now when it has to
+ * wait, since what is a little late goes out apart from the others all the
+ * same; LINES_TOO_LATE when it is not to be sent any more.
+ */
 int64_t lines_begin_us(struct lines *lines, int64_t shortcode, int64_t send_us);
 
 /** Just before the first byte; when false *ret_why says why not. */
@@ -101,7 +106,7 @@ void lines_ended(struct lines *lines, enum operation op, int64_t shortcode,
 void lines_probed(struct lines *lines, enum operation op, int64_t shortcode,
                   bool fine);
 
-/** For /health: one row per line. */
+/** For /health: one row per line, those first that nothing goes through. */
 size_t lines_health(const struct lines *lines, struct health *rows, size_t max);
 
 #endif

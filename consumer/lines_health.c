@@ -68,16 +68,16 @@ static void add_guard(char *note, size_t size, const char *name,
     if (!b->forced && b->state == BREAKER_CLOSED)
         return;
     if (b->forced)
-        (void)snprintf(note + len, size - len, "; %s %s", name,
+        (void)snprintf(note + len, size - len, "%s%s %s", len ? "; " : "", name,
                        breaker_state_name(b));
     else if (b->state == BREAKER_OPEN)
-        (void)snprintf(note + len, size - len,
-                       "; %s open: %s; next probe in %lld.%lld s", name,
-                       b->cause, (long long)(left_ms / 1000),
-                       (long long)(left_ms % 1000 / 100));
+        (void)snprintf(
+            note + len, size - len, "%s%s open: %s; next probe in %lld.%lld s",
+            len ? "; " : "", name, b->cause, (long long)(left_ms / 1000),
+            (long long)(left_ms % 1000 / 100));
     else
-        (void)snprintf(note + len, size - len, "; %s %s: %s", name,
-                       breaker_state_name(b), b->cause);
+        (void)snprintf(note + len, size - len, "%s%s %s: %s", len ? "; " : "",
+                       name, breaker_state_name(b), b->cause);
 }
 
 static void add_pace(char *note, size_t size, const struct line *line,
@@ -86,12 +86,13 @@ static void add_pace(char *note, size_t size, const struct line *line,
     size_t len = strlen(note);
 
     if (line->rate > 0)
-        (void)snprintf(note + len, size - len, "; %.1f/s%s", line->rate,
-                       line->lowered ? ", lowered" : "");
+        (void)snprintf(note + len, size - len, "%s%.1f/s%s", len ? "; " : "",
+                       line->rate, line->lowered ? ", lowered" : "");
     len = strlen(note);
     if (now_us < line->stopped_until_us)
         (void)snprintf(
-            note + len, size - len, "; waits %lld s for the provider",
+            note + len, size - len, "%swaits %lld s for the provider",
+            len ? "; " : "",
             (long long)((line->stopped_until_us - now_us) / US_PER_S + 1));
 }
 
@@ -101,13 +102,12 @@ static void health_of(const struct lines *l, const struct line *line,
     int64_t now_us = clock_now_us();
 
     *row = (struct health){
-        .name = "line",
+        .name = line->name,
         .ok = lines_sure(l) && line_share(l, line, now_us) > 0,
         .latency_us = -1,
     };
-    (void)snprintf(row->note, sizeof(row->note), "shortcode %lld%s",
-                   (long long)line->shortcode,
-                   lines_sure(l) ? "" : "; not known");
+    (void)snprintf(row->note, sizeof(row->note), "%s",
+                   lines_sure(l) ? "" : "not known");
     add_pace(row->note, sizeof(row->note), line, now_us);
     add_guard(row->note, sizeof(row->note), "way", &l->way.row, now_us);
     for (int op = 0; op < OPERATIONS_N; op++)
@@ -116,11 +116,15 @@ static void health_of(const struct lines *l, const struct line *line,
                   now_us);
 }
 
+/* Those that nothing goes through come first, should there be many. */
 size_t lines_health(const struct lines *l, struct health *rows, size_t max)
 {
-    size_t n = MIN(l->n, max);
+    size_t n = 0;
 
-    for (size_t i = 0; i < n; i++)
-        health_of(l, &l->items[i], &rows[i]);
+    for (int ok = 0; ok < 2; ok++)
+        for (size_t i = 0; i < l->n && n < max; i++) {
+            health_of(l, &l->items[i], &rows[n]);
+            n += rows[n].ok == ok;
+        }
     return n;
 }

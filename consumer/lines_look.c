@@ -17,6 +17,7 @@
 #define NEWS_GAP_US (10 * US_PER_MS) /* between looks that cannot wait */
 #define JITTER 8                     /* part of the time between looks */
 #define MEASURE_US US_PER_S          /* over which pushes are counted  */
+#define LATEST_US (100 * US_PER_MS)  /* ... and at least               */
 /* A ramp of a line without a limit begins from a tenth of this at least. */
 #define RAMP_RATE_MIN 50.0
 
@@ -135,7 +136,7 @@ static void tell_throttle(struct lines *l, struct line *line)
     pg_int8(p, l->cfg->lines_throttle_percent * 10);
     pg_int8(p, l->cfg->lines_creep_permille);
     pg_int8(p, l->cfg->lines_forget_ms * US_PER_MS);
-    pg_int8(p, thousandths(line->measured));
+    pg_int8(p, thousandths(MAX(line->measured, line->latest)));
     pg_send(l->pg, LINES_SQL_THROTTLE, p);
 }
 
@@ -161,7 +162,7 @@ static void tell_learnt(struct lines *l, struct line *line)
     p = pg_params(l->pg);
     pg_int4(p, (int32_t)line->shortcode);
     pg_int4(p, (int32_t)line->throttles);
-    pg_int8(p, thousandths(line->measured));
+    pg_int8(p, thousandths(MAX(line->measured, line->latest)));
     pg_int8(p, l->cfg->lines_throttle_percent * 10);
     pg_int8(p, l->cfg->lines_creep_permille);
     pg_send(l->pg, LINES_SQL_LEARN, p);
@@ -299,10 +300,12 @@ static void measure(struct lines *l)
     l->measured_us = now_us;
     for (size_t i = 0; i < l->n; i++) {
         struct line *line = &l->items[i];
-        double now = (double)line->begun * US_PER_S / (double)since_us;
+        double now =
+            (double)line->begun * US_PER_S / (double)MAX(since_us, LATEST_US);
 
         if (line_share(l, line, now_us) >= 1 && line->rate <= 0)
             line->measured += (now - line->measured) * part;
+        line->latest = now;
         line->begun = 0;
     }
 }

@@ -21,6 +21,7 @@ struct guard {
 
 struct line {
     int64_t shortcode;
+    char name[24];   /* "line 174379", for /health                       */
     int64_t allowed; /* of the settings, per second                      */
     struct guard guards[OPERATIONS_N];
     struct pace pace;
@@ -33,7 +34,8 @@ struct line {
     bool learning;          /* others lowered it while it had no limit       */
     size_t begun;           /* pushes since they were last counted           */
     double measured;        /* of them per second, while nothing holds them  */
-    int64_t next_us;        /* of a ramp without a rate: first time not given */
+    double latest;   /* of them since the last look, per second         */
+    int64_t next_us; /* of a ramp without a rate: first time not given */
 };
 
 enum lines_statement {

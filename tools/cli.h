@@ -42,7 +42,9 @@ enum cli_option {
     CLI_NOT_PAID = 1 << 18,
     CLI_AGAIN = 1 << 19,
     CLI_FORCE = 1 << 20,
-    CLI_SKIP_DELETED = 1 << 21
+    CLI_SKIP_DELETED = 1 << 21,
+    CLI_OPERATION = 1 << 22,
+    CLI_FOR = 1 << 23
 };
 
 /** The options of a command that changes something (operator.h). */
@@ -57,6 +59,8 @@ struct cli {
     const char *from, *to;
     const char *until, *within;
     const char *paid, *paid_at; /* a receipt, and when */
+    const char *operation;      /* push, query, token  */
+    const char *duration;       /* --for: "10m"        */
     const char *sets[CLI_SETS_MAX];
     size_t sets_n;
     const char *words[CLI_WORDS_MAX]; /* "topics", "create" */
@@ -138,6 +142,14 @@ enum err_code alarms_list_run(const struct cli *cli, const struct config *cfg,
 enum err_code alarms_seen_run(const struct cli *cli, const struct config *cfg,
                               struct err *err);
 enum err_code notices_list_run(const struct cli *cli, const struct config *cfg,
+                               struct err *err);
+enum err_code breaker_list_run(const struct cli *cli, const struct config *cfg,
+                               struct err *err);
+enum err_code breaker_open_run(const struct cli *cli, const struct config *cfg,
+                               struct err *err);
+enum err_code breaker_close_run(const struct cli *cli, const struct config *cfg,
+                                struct err *err);
+enum err_code breaker_auto_run(const struct cli *cli, const struct config *cfg,
                                struct err *err);
 enum err_code resolve_run(const struct cli *cli, const struct config *cfg,
                           struct err *err);

@@ -3,20 +3,16 @@
  * Alarms stay until somebody has said that they were seen to; that somebody
  * stands in the audit trail. Notices go by themselves.
  */
-#include "common/buf.h"
 #include "common/config.h"
-#include "common/json.h"
 #include "common/must.h"
 #include "common/pg.h"
 #include "tools/cli.h"
 #include "tools/operator.h"
+#include "tools/table.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define JSON_BYTES_MAX ((size_t)4 << 20)
-#define COLUMNS_MAX 10
 
 #define UTC(column)                           \
     "to_char(" column " AT TIME ZONE 'UTC', " \
@@ -28,18 +24,7 @@ static const char SQL_SEEN[] =
     "RETURNING payment::text, jsonb_build_object('alarm', id, 'kind', kind, "
     "'attempt', attempt, 'receipt', receipt, 'at', at)::text";
 
-/** A list: a query of texts, and what its columns are called. */
-struct list_of {
-    const char *name; /* in JSON */
-    const char *none;
-    const char *sql;
-    struct {
-        const char *name;
-        int width;
-    } columns[COLUMNS_MAX];
-};
-
-static const struct list_of alarms = {
+static const struct table alarms = {
     .name = "alarms",
     .none = "no alarm is open",
     .sql = "SELECT id::text, " UTC(
@@ -55,7 +40,7 @@ static const struct list_of alarms = {
                 {"text", 0}},
 };
 
-static const struct list_of notices = {
+static const struct table notices = {
     .name = "notices",
     .none = "no notice waits",
     .sql = "SELECT id::text, " UTC(
@@ -80,88 +65,16 @@ static const struct list_of notices = {
 
 /* --- lists --- */
 
-static void print_json(const struct list_of *list,
-                       const struct pg_text_rows *rows)
-{
-    struct buf text;
-    struct json_out j = {&text, false};
-
-    buf_init(&text, JSON_BYTES_MAX);
-    json_open(&j, NULL, '{');
-    json_open(&j, list->name, '[');
-    for (size_t i = 0; i < pg_text_rows_n(rows); i++) {
-        json_open(&j, NULL, '{');
-        for (size_t c = 0; c < COLUMNS_MAX && list->columns[c].name; c++) {
-            const char *v = pg_text_value(rows, i, c);
-
-            if (v)
-                json_put_text(&j, list->columns[c].name, v);
-            else
-                json_put_null(&j, list->columns[c].name);
-        }
-        json_close(&j, '}');
-    }
-    json_close(&j, ']');
-    json_close(&j, '}');
-    puts(text.data);
-    buf_done(&text);
-}
-
-static void print_line(const struct list_of *list,
-                       const struct pg_text_rows *rows, size_t row)
-{
-    for (size_t c = 0; c < COLUMNS_MAX && list->columns[c].name; c++) {
-        const char *v = pg_text_value(rows, row, c);
-
-        printf("%-*s  ", list->columns[c].width, v ? v : "");
-    }
-    putchar('\n');
-}
-
-static void print_table(const struct list_of *list,
-                        const struct pg_text_rows *rows)
-{
-    if (!pg_text_rows_n(rows)) {
-        puts(list->none);
-        return;
-    }
-    for (size_t c = 0; c < COLUMNS_MAX && list->columns[c].name; c++)
-        printf("%-*s  ", list->columns[c].width, list->columns[c].name);
-    putchar('\n');
-    for (size_t i = 0; i < pg_text_rows_n(rows); i++)
-        print_line(list, rows, i);
-}
-
-static enum err_code show(const struct cli *cli, const struct config *cfg,
-                          const struct list_of *list, struct err *err)
-{
-    CLEANUP(pg_session_close)
-    struct pg_session *session = NULL;
-    CLEANUP(pg_text_rows_free)
-    struct pg_text_rows *rows = NULL;
-
-    if (pg_session_open(cfg->database_conninfo, cfg->database_password,
-                        &session, err))
-        return err->code;
-    if (pg_session_exec(session, list->sql, NULL, 0, &rows, err))
-        return err_wrap(err, "could not read the %s", list->name);
-    if (cli_has(cli, CLI_JSON))
-        print_json(list, rows);
-    else
-        print_table(list, rows);
-    return ERR_NONE;
-}
-
 enum err_code alarms_list_run(const struct cli *cli, const struct config *cfg,
                               struct err *err)
 {
-    return show(cli, cfg, &alarms, err);
+    return table_show(cli, cfg, &alarms, err);
 }
 
 enum err_code notices_list_run(const struct cli *cli, const struct config *cfg,
                                struct err *err)
 {
-    return show(cli, cfg, &notices, err);
+    return table_show(cli, cfg, &notices, err);
 }
 
 /* --- seen --- */

@@ -223,6 +223,55 @@ const struct command commands[] = {
         .run = alarms_seen_run,
     },
     {
+        .name = "breaker list",
+        .summary = "breakers and rates of the shortcodes, fleet-wide",
+        .help = "Lists what stands before calls of each shortcode: the state "
+                "of its breaker, why it\nopened last, when the next probe may "
+                "go, who forced it; and the pushes per second\nthat may go "
+                "now. Shortcode 0 is the way to the provider, whatever the "
+                "shortcode.",
+        .examples = "  foleni breaker list -c config.cfg --json\n",
+        .run = breaker_list_run,
+    },
+    {
+        .name = "breaker open",
+        .operands = "SHORTCODE",
+        .summary = "stops calls of a shortcode, fleet-wide",
+        .help = "Forces the breaker open: no push of the shortcode (0: of any) "
+                "leaves any worker\nafter two seconds; payments wait, and "
+                "those in the air end as usual. When it\nends, by --for or by "
+                "`foleni breaker auto`, a probe goes first, then a few\n"
+                "payments, then a growing rate. Who and why stand in the "
+                "audit trail.",
+        .examples = "  foleni breaker open 174379 --for 30m "
+                    "--why \"the bank's maintenance\"\n"
+                    "  foleni breaker open 174379 --operation query "
+                    "--why \"queries lie\"\n",
+        .options = CLI_OPERATOR | CLI_OPERATION | CLI_FOR,
+        .run = breaker_open_run,
+    },
+    {
+        .name = "breaker close",
+        .operands = "SHORTCODE",
+        .summary = "keeps a breaker closed, come what may",
+        .help = "Forces the breaker closed: faults of the provider open it no "
+                "more. Who and why\nstand in the audit trail.",
+        .examples = "  foleni breaker close 174379 --for 10m "
+                    "--why \"Safaricom says that it is back\"\n",
+        .options = CLI_OPERATOR | CLI_OPERATION | CLI_FOR,
+        .run = breaker_close_run,
+    },
+    {
+        .name = "breaker auto",
+        .operands = "SHORTCODE",
+        .summary = "ends what was forced",
+        .help = "Leaves the breaker to itself again: one that was forced open "
+                "is probed at once.",
+        .examples = "  foleni breaker auto 174379 --why \"over\"\n",
+        .options = CLI_OPERATOR | CLI_OPERATION,
+        .run = breaker_auto_run,
+    },
+    {
         .name = "notices list",
         .summary = "money that no payment is known for, and decisions",
         .help = "Lists C2B and Pull records that fit no payment (unmatched) or "

@@ -14,8 +14,8 @@ from tests.harness.place import REPO, build_directory, wait_for
 MIGRATIONS = REPO / "schemas/sql"
 TABLES = {"payments", "timeline", "workers", "intake", "stray_callbacks",
           "migrations", "operator_actions", "anchors", "notices", "alarms",
-          "pulls", "pull_passes", "purges", "tokens", "lines", "breakers",
-          "pools"}
+          "pulls", "pull_passes", "purges", "tokens", "memory", "lines",
+          "breakers", "pools", "parked"}
 USAGE, ODD, NOT_FOUND, AWAY, IO, AGAIN, CONFIG = 64, 65, 66, 69, 74, 75, 78
 
 pytestmark = pytest.mark.sanitized

@@ -267,6 +267,8 @@ static void test_a_late_push_is_held(void **state)
     const char *why = NULL;
 
     assert_true(lines_may_send(of(w, 0), LIMITED, now - 9 * US_PER_S, &why));
+    assert_true(lines_may_send(of(w, 0), FREE, 0, &why));
+    assert_false(lines_may_send(of(w, 0), LIMITED, 0, &why));
     assert_false(lines_may_send(of(w, 0), LIMITED, now - 11 * US_PER_S, &why));
     assert_non_null(why);
 }
@@ -564,8 +566,9 @@ static void test_health_says_which_and_why(void **state)
     WAIT(w, !lines_credit(of(w, 0), FREE));
     assert_int_equal(lines_health(of(w, 0), rows, 4), 2);
     assert_false(rows[0].ok);
-    assert_non_null(strstr(rows[0].note, "174379; push open: calls fail; "
-                                         "next probe in 3"));
+    assert_string_equal(rows[0].name, "line 174379");
+    assert_non_null(strstr(rows[0].note, "push open: calls fail; next probe "
+                                         "in 3"));
     assert_true(rows[1].ok);
     assert_non_null(strstr(rows[1].note, "50.0/s"));
     assert_true(metric_get(M_BREAKERS_OPEN) >= 1);
