@@ -148,7 +148,8 @@ static void sums(const struct pool *p, double *claimed, double *next)
     }
 }
 
-/* At the rate of now, and no more than one per partition. */
+/* At the rate of now, -1 = not known. Where it is more than there are
+   partitions, these have to become more first. */
 static int64_t workers_needed(const struct pool *p, int64_t within_s)
 {
     double wanted = (double)p->lag / (double)within_s + p->arrivals_s;
