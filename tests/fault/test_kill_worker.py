@@ -132,8 +132,8 @@ def claimed_and_killed(world, n):
     """Kills a worker that has claimed n payments and begun none, because the
     provider gives no token, and starts it again where there is one."""
     world.sim.profile({"token_stall": 1})
-    world.sim._request("POST", "/sim/tokens", {"action": "revoke"})
     world.worker.kill9()
+    world.query("DELETE FROM tokens RETURNING 1")
     world.start_worker(world.worker)
     mine = crowd.incarnation_of(world, world.worker)
     clients = crowd.Crowd(world, crowd.orders(world, n))
