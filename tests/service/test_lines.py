@@ -120,6 +120,7 @@ def test_an_outage_spends_nothing_and_drains(fleet, kind):
     stopped.freeze()
     if kind != "refuse":
         fleet.sim.down("none")
+    submit(fleet, shop, 20)  # what a trial needs: none of the first may wait
     wait_for("the others find the way back", lambda: breaker(fleet)["state"]
              == "closed" and any(
                  w.metrics()['foleni_breaker_probes_total{end="fine"}'] > 0
@@ -142,15 +143,15 @@ def sent(world, start=0):
 
 
 def held(times, what):
-    """Within 10 % above what is allowed over all, and no burst in any second
-    of it. (How far below says something of this machine as well.)"""
+    """At most 10 % above what is allowed over all, and in no second more than
+    lines.slack_ms may gather. (How far below is this machine's matter.)"""
     k = RATE
     rate = (len(times) - 1) / (times[-1] - times[0])
     fastest = k / min(b - a for a, b in zip(times, times[k:]))
     print(f"{what}: {len(times)} pushes, {rate:.1f}/s of {RATE}/s, fastest "
           f"{fastest:.1f}/s")
-    assert RATE / 2 < rate <= 1.1 * RATE, what
-    assert fastest <= 1.5 * RATE, what
+    assert rate <= 1.1 * RATE, what
+    assert fastest <= 2.2 * RATE, what
 
 
 def test_a_rate_is_held_whoever_comes_and_goes(make_world):
