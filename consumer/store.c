@@ -313,9 +313,10 @@ void store_positions(struct store *store,
     op->done = done;
     op->arg = arg;
     op->n = n;
-    memcpy(op->rows, positions, n * sizeof(*positions));
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        op->rows[i] = positions[i];
         op->rows[i].offset = KAFKA_BEGINNING;
+    }
     pg_send(store->pg, STORE_LEDGER, NULL);
     p = pg_params(store->pg);
     STORE_PUT(p, PG_TEXT, n, pg_text(p, positions[i].topic));
