@@ -228,11 +228,14 @@ static size_t note_credit(struct consumer *c)
     return n;
 }
 
-/* Demand that waits for credit; share_out() has taken what it gave. */
+/* Demand that waits for credit; share_out() has taken what it gave. Where there
+   was none nothing was counted: one time, so that the next scan counts. */
 static void say_demand(struct consumer *c, const struct lane *l)
 {
     if (l->due > l->take)
         lines_want(c->lines, l->shortcode, l->due - l->take);
+    else if (!l->due && !lines_credit(c->lines, l->shortcode))
+        lines_want(c->lines, l->shortcode, 1);
 }
 
 static void lanes_found(void *arg, struct lane *lanes, size_t n,
