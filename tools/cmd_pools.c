@@ -337,8 +337,25 @@ static enum err_code show_pools(const struct cli *cli, const struct config *cfg,
     return ERR_NONE;
 }
 
-enum err_code pools_run(const struct cli *cli, const struct config *cfg,
-                        struct err *err)
+static enum err_code show_lag(const struct cli *cli, const struct config *cfg,
+                              struct pg_session *s, struct pool *pools,
+                              struct err *err)
+{
+    if (read_pools(cfg, s, pools, err))
+        return err->code;
+    if (cli_has(cli, CLI_JSON))
+        print_lag_json(pools);
+    else
+        print_lag(pools);
+    return ERR_NONE;
+}
+
+typedef enum err_code (*show_fn)(const struct cli *cli,
+                                 const struct config *cfg, struct pg_session *s,
+                                 struct pool *pools, struct err *err);
+
+static enum err_code run(const struct cli *cli, const struct config *cfg,
+                         show_fn show, struct err *err)
 {
     CLEANUP(pg_session_close)
     struct pg_session *s = NULL;
@@ -348,27 +365,19 @@ enum err_code pools_run(const struct cli *cli, const struct config *cfg,
     if (pg_session_open(cfg->database_conninfo, cfg->database_password, &s,
                         err))
         return err->code;
-    code = show_pools(cli, cfg, s, pools, err);
+    code = show(cli, cfg, s, pools, err);
     free_pools(pools);
     return code;
+}
+
+enum err_code pools_run(const struct cli *cli, const struct config *cfg,
+                        struct err *err)
+{
+    return run(cli, cfg, show_pools, err);
 }
 
 enum err_code lag_run(const struct cli *cli, const struct config *cfg,
                       struct err *err)
 {
-    CLEANUP(pg_session_close)
-    struct pg_session *s = NULL;
-    struct pool pools[PRIORITIES_N] = {0};
-    enum err_code code;
-
-    if (pg_session_open(cfg->database_conninfo, cfg->database_password, &s,
-                        err))
-        return err->code;
-    code = read_pools(cfg, s, pools, err);
-    if (!code && cli_has(cli, CLI_JSON))
-        print_lag_json(pools);
-    else if (!code)
-        print_lag(pools);
-    free_pools(pools);
-    return code;
+    return run(cli, cfg, show_lag, err);
 }

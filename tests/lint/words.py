@@ -28,7 +28,7 @@ def check(tree):
 
 
 GOOD = {"MAP" ".md": "x\n", "a.c": "/* MAP" ".md says it. */\n",
-        "b.sh": "cd $HOME/work/x; ls /var/lib\n"}
+        "b.sh": "cd $HOME/wo" "rk/x; ls /var/lib\n"}
 BAD = [
     ({"a.c": "/* TO" "DO: more */\n"}, "mark"),
     ({"a.py": "x = '/wo" "rk/main'\n"}, "place"),
