@@ -32,8 +32,9 @@ static enum err_code client_open(const struct config *cfg, const char *group,
         {"enable.partition.eof", "true", 0},
         {"auto.offset.reset", "error", 0},
         {"enable.auto.commit", "false", 0},
-        /* a transaction's marker or what it took back is a gap like others */
-        {"isolation.level", "read_uncommitted", 0},
+        /* ends of logs as they are; records as workers get them, to whom what
+           a transaction took back, and its marker, is a gap like others */
+        {"isolation.level", group ? "read_uncommitted" : "read_committed", 0},
         {"group.id", group, 0},
     };
     const struct kafka_client_spec spec = {

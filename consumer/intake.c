@@ -6,6 +6,7 @@
 #include "consumer/intake.h"
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/metrics.h"
 #include "common/must.h"
 #include "common/wire.h"
@@ -109,10 +110,14 @@ static bool follows(struct part *p, int64_t offset)
 
     if (offset == due)
         return true;
-    if (offset > due)
+    if (offset > due) {
+        log_error("intake", "offsets_missing", KV("topic", p->at.topic),
+                  KV_INT("partition", p->at.partition), KV_INT("first", due),
+                  KV_INT("last", offset - 1));
         intake_stop_part(p, due,
-                         "the log begins after what was claimed: requests were "
-                         "deleted unclaimed");
+                         "the log has no record where the next one is due: "
+                         "requests were deleted unclaimed, or lost");
+    }
     return false;
 }
 

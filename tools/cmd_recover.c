@@ -3,36 +3,30 @@
  * `intake` in Postgres says, partition by partition. Where Postgres has
  * forgotten claims (a standby promoted without the last commits, a backup that
  * was restored) the records between are entered as `unknown`: they may have
- * been pushed. Where the log begins behind `intake`, requests were deleted
- * unclaimed; that has to be accepted (--skip-deleted).
+ * been pushed. Offsets that hold no record (any more), in front of the log or
+ * amid it, were requests for all that anybody knows: each is named, and that
+ * they are given up has to be accepted (--skip-deleted). recover_look.c finds
+ * both.
  *
  * One transaction per partition, with its row in the audit trail; a run that
  * dies is run again. Workers go on with a partition by themselves, within
  * seconds. Nothing here makes a push possible that was not, so living workers
  * do not stand in its way.
  */
-#include "common/buf.h"
 #include "common/clock.h"
-#include "common/config.h"
-#include "common/json.h"
-#include "common/kafka.h"
 #include "common/must.h"
 #include "common/recovered.h"
 #include "common/wire.h"
-#include "tools/cli.h"
-#include "tools/operator.h"
+#include "tools/recover.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define ROWS_PER_STATEMENT 500
 #define JSON_BYTES_MAX ((size_t)8 << 20)
-#define FACTS_BYTES_MAX 1024
+#define FACTS_BYTES_MAX 8192 /* of GAPS_MAX places, too */
 #define SUBJECT_SIZE (KAFKA_TOPIC_SIZE + 16)
 
-static const char SQL_INTAKE[] =
-    "SELECT next_offset FROM intake WHERE topic = $1 AND partition = $2::int";
 /* Waits for a claim that is under way; a place that has no row yet is locked by
    its name. */
 static const char SQL_LOCK[] =
@@ -49,120 +43,9 @@ static const char SQL_UNTAKEN[] =
     "WHERE p.state = 1 AND w.settled_at IS NULL "
     "AND w.heartbeat_at < clock_timestamp() - $1::int8 * interval '1 ms'";
 
-/** One partition that needs something. */
-struct gap {
-    char topic[KAFKA_TOPIC_SIZE];
-    enum topic kind;
-    struct kafka_place at;
-    int64_t intake;  /* 0 = no row */
-    int64_t from;    /* first record that is entered          */
-    int64_t to;      /* where intake has to be                */
-    int64_t deleted; /* offsets before `from` that are gone   */
-    size_t entered, known, bad;
-    bool done;
-};
-
-struct run {
-    const struct cli *cli;
-    const struct config *cfg;
-    struct pg_session *session;
-    struct operator who;
-    struct gap *gaps;
-    size_t gaps_n;
-    struct buf json; /* rows of one statement */
-};
-
-/* --- what is there --- */
-
-static enum err_code read_number(struct run *run, const char *sql,
-                                 const char *const *params, size_t n,
-                                 size_t col, int64_t *ret, struct err *err)
-{
-    CLEANUP(pg_text_rows_free)
-    struct pg_text_rows *rows = NULL;
-    const char *value;
-
-    if (pg_session_exec(run->session, sql, params, n, &rows, err))
-        return err->code;
-    value = pg_text_rows_n(rows) ? pg_text_value(rows, 0, col) : NULL;
-    *ret = value ? strtoll(value, NULL, 10) : 0;
-    return ERR_NONE;
-}
-
-static void add_gap(struct run *run, const struct gap *gap)
-{
-    struct gap *more = must_alloc(run->gaps_n + 1, sizeof(*more));
-
-    if (run->gaps_n)
-        memcpy(more, run->gaps, run->gaps_n * sizeof(*more));
-    more[run->gaps_n++] = *gap;
-    free(run->gaps);
-    run->gaps = more;
-}
-
-static enum err_code look_at(struct run *run, enum topic kind,
-                             const char *topic, const struct kafka_place *at,
-                             struct err *err)
-{
-    struct gap gap = {.kind = kind, .at = *at};
-    char partition[16];
-    const char *const params[] = {topic, partition};
-
-    snprintf(gap.topic, sizeof(gap.topic), "%s", topic);
-    snprintf(partition, sizeof(partition), "%d", (int)at->partition);
-    if (read_number(run, SQL_INTAKE, params, 2, 0, &gap.intake, err))
-        return err->code;
-    gap.from = MAX(gap.intake, at->first);
-    gap.to = MAX(at->committed, gap.from);
-    gap.deleted = gap.from - gap.intake;
-    if (gap.to > gap.intake)
-        add_gap(run, &gap);
-    return ERR_NONE;
-}
-
-static enum err_code look_at_pool(struct run *run, enum priority pool,
-                                  struct err *err)
-{
-    enum topic kind = (enum topic)(TOPIC_HIGH + (int)pool);
-    char topic[KAFKA_TOPIC_SIZE], group[KAFKA_TOPIC_SIZE];
-    struct kafka_place *places;
-    enum err_code code = ERR_NONE;
-    size_t n;
-
-    kafka_topic(run->cfg, kind, topic);
-    snprintf(group, sizeof(group), "%.200sfoleni.%s", run->cfg->kafka_prefix,
-             priority_name(pool));
-    if (kafka_places(run->cfg, group, topic, &places, &n, err))
-        return err->code;
-    for (size_t i = 0; !code && i < n; i++)
-        code = look_at(run, kind, topic, &places[i], err);
-    free(places);
-    return code;
-}
-
-static enum err_code look(struct run *run, struct err *err)
-{
-    for (int i = 0; i < PRIORITIES_N; i++)
-        if (look_at_pool(run, (enum priority)i, err))
-            return err->code;
-    return ERR_NONE;
-}
-
 /* --- what is shown --- */
 
-static void put_facts(struct json_out *j, const struct gap *g)
-{
-    json_put_text(j, "topic", g->topic);
-    json_put_int(j, "partition", g->at.partition);
-    json_put_int(j, "intake", g->intake);
-    json_put_int(j, "committed", g->at.committed);
-    json_put_text(j, "committed_under", g->at.metadata);
-    json_put_int(j, "log_begins", g->at.first);
-    json_put_int(j, "records", g->to - g->from);
-    json_put_int(j, "deleted", g->deleted);
-}
-
-static void put_outcome(struct json_out *j, const struct gap *g)
+static void put_outcome(struct json_out *j, const struct place *g)
 {
     json_put_int(j, "intake", g->to);
     json_put_int(j, "entered", (int64_t)g->entered);
@@ -178,11 +61,11 @@ static void show_json(const struct run *run)
     buf_init(&text, JSON_BYTES_MAX);
     json_open(&j, NULL, '{');
     json_open(&j, "partitions", '[');
-    for (size_t i = 0; i < run->gaps_n; i++) {
-        const struct gap *g = &run->gaps[i];
+    for (size_t i = 0; i < run->places_n; i++) {
+        const struct place *g = &run->places[i];
 
         json_open(&j, NULL, '{');
-        put_facts(&j, g);
+        recover_put_facts(&j, g);
         if (g->done) {
             json_open(&j, "done", '{');
             put_outcome(&j, g);
@@ -196,21 +79,33 @@ static void show_json(const struct run *run)
     buf_done(&text);
 }
 
+static void show_gaps(const struct place *g)
+{
+    char text[OFFSETS_SIZE];
+
+    for (size_t i = 0; i < g->gaps_n; i++)
+        printf("%s [%d]: no record, whatever it was, at %s\n", g->topic,
+               (int)g->at.partition, recover_offsets(&g->gaps[i], text));
+    if (g->more)
+        printf("%s [%d]: has more such gaps behind %lld; run it again then\n",
+               g->topic, (int)g->at.partition, (long long)g->to);
+}
+
 static void show_plan(const struct run *run)
 {
-    for (size_t i = 0; i < run->gaps_n; i++) {
-        const struct gap *g = &run->gaps[i];
+    for (size_t i = 0; i < run->places_n; i++) {
+        const struct place *g = &run->places[i];
 
         printf("%s [%d]: Postgres knows up to %lld, Kafka's group up to %lld, "
-               "the log begins at %lld: %lld records may have been pushed, "
-               "%lld are deleted\n",
+               "the log begins at %lld: %lld records may have been pushed\n",
                g->topic, (int)g->at.partition, (long long)g->intake,
                (long long)g->at.committed, (long long)g->at.first,
-               (long long)(g->to - g->from), (long long)g->deleted);
+               (long long)g->records);
+        show_gaps(g);
     }
 }
 
-static void show_outcome(const struct gap *g)
+static void show_outcome(const struct place *g)
 {
     printf("%s [%d]: %zu payments entered as unknown, %zu were known, %zu "
            "records could not be read; goes on at %lld\n",
@@ -221,7 +116,7 @@ static void show_outcome(const struct gap *g)
 
 /* --- what is done --- */
 
-static enum err_code enter_rows(struct run *run, struct gap *g,
+static enum err_code enter_rows(struct run *run, struct place *g,
                                 struct json_out *j, size_t n, struct err *err)
 {
     CLEANUP(pg_text_rows_free)
@@ -250,7 +145,7 @@ static void begin_rows(struct run *run, struct json_out *j)
 
 /* False: no payment can be made of it; its dead letter was written before its
    claim, or will be by nobody: it is kept in the log. */
-static bool put_record(struct run *run, const struct gap *g,
+static bool put_record(struct run *run, const struct place *g,
                        const struct kafka_record *record, struct json_out *j)
 {
     struct request req;
@@ -276,7 +171,7 @@ static bool put_record(struct run *run, const struct gap *g,
     return true;
 }
 
-static enum err_code enter_range(struct run *run, struct gap *g,
+static enum err_code enter_range(struct run *run, struct place *g,
                                  struct err *err)
 {
     CLEANUP(kafka_range_close)
@@ -285,7 +180,7 @@ static enum err_code enter_range(struct run *run, struct gap *g,
     struct json_out j;
     size_t n = 0;
 
-    if (kafka_range_open(run->cfg, g->topic, g->at.partition, g->from, g->to,
+    if (kafka_range_open(run->cfg, g->topic, g->at.partition, g->from, g->till,
                          &range, err))
         return err->code;
     begin_rows(run, &j);
@@ -304,7 +199,8 @@ static enum err_code enter_range(struct run *run, struct gap *g,
     return err->code ? err->code : enter_rows(run, g, &j, n, err);
 }
 
-static enum err_code move(struct run *run, const struct gap *g, struct err *err)
+static enum err_code move(struct run *run, const struct place *g,
+                          struct err *err)
 {
     char partition[16], to[24];
     const char *const params[] = {g->topic, partition, to};
@@ -314,7 +210,7 @@ static enum err_code move(struct run *run, const struct gap *g, struct err *err)
     return pg_session_exec(run->session, SQL_MOVE, params, 3, NULL, err);
 }
 
-static enum err_code audit(struct run *run, const struct gap *g,
+static enum err_code audit(struct run *run, const struct place *g,
                            struct err *err)
 {
     struct buf before, after;
@@ -327,7 +223,7 @@ static enum err_code audit(struct run *run, const struct gap *g,
     buf_init(&before, FACTS_BYTES_MAX);
     buf_init(&after, FACTS_BYTES_MAX);
     json_open(&j, NULL, '{');
-    put_facts(&j, g);
+    recover_put_facts(&j, g);
     json_close(&j, '}');
     json_open(&k, NULL, '{');
     put_outcome(&k, g);
@@ -341,14 +237,15 @@ static enum err_code audit(struct run *run, const struct gap *g,
 }
 
 /* Whether nobody moved it since it was looked at. */
-static enum err_code lock(struct run *run, const struct gap *g, struct err *err)
+static enum err_code lock(struct run *run, const struct place *g,
+                          struct err *err)
 {
     char partition[16];
     const char *const params[] = {g->topic, partition};
     int64_t now;
 
     snprintf(partition, sizeof(partition), "%d", (int)g->at.partition);
-    if (read_number(run, SQL_LOCK, params, 2, 1, &now, err))
+    if (recover_number(run, SQL_LOCK, params, 2, 1, &now, err))
         return err->code;
     if (now != g->intake)
         return err_set(err, ERR_CONFLICT,
@@ -357,8 +254,8 @@ static enum err_code lock(struct run *run, const struct gap *g, struct err *err)
     return ERR_NONE;
 }
 
-static enum err_code recover_gap(struct run *run, struct gap *g,
-                                 struct err *err)
+static enum err_code recover_place(struct run *run, struct place *g,
+                                   struct err *err)
 {
     *err = (struct err){0};
     if (pg_session_exec(run->session, "BEGIN", NULL, 0, NULL, err) ||
@@ -379,12 +276,12 @@ static enum err_code recover_gap(struct run *run, struct gap *g,
 
 /* --- may it be done --- */
 
-static int64_t sum_deleted(const struct run *run)
+static int64_t sum_gone(const struct run *run)
 {
     int64_t sum = 0;
 
-    for (size_t i = 0; i < run->gaps_n; i++)
-        sum += run->gaps[i].deleted;
+    for (size_t i = 0; i < run->places_n; i++)
+        sum += run->places[i].gone;
     return sum;
 }
 
@@ -392,8 +289,8 @@ static int64_t sum_records(const struct run *run)
 {
     int64_t sum = 0;
 
-    for (size_t i = 0; i < run->gaps_n; i++)
-        sum += run->gaps[i].to - run->gaps[i].from;
+    for (size_t i = 0; i < run->places_n; i++)
+        sum += run->places[i].records;
     return sum;
 }
 
@@ -406,7 +303,7 @@ static enum err_code check_owners(struct run *run, struct err *err)
 
     snprintf(dead_ms, sizeof(dead_ms), "%lld",
              (long long)run->cfg->worker_heartbeat_dead_ms);
-    if (read_number(run, SQL_UNTAKEN, params, 1, 0, &n, err))
+    if (recover_number(run, SQL_UNTAKEN, params, 1, 0, &n, err))
         return err->code;
     if (n && !cli_has(run->cli, CLI_FORCE))
         return err_set(err, ERR_CONFLICT,
@@ -416,32 +313,44 @@ static enum err_code check_owners(struct run *run, struct err *err)
     return ERR_NONE;
 }
 
-static enum err_code check_deleted(const struct run *run, struct err *err)
+/* Each of them is named, so that nobody accepts more than he has read. */
+static enum err_code check_gone(const struct run *run, struct err *err)
 {
-    if (!sum_deleted(run) || cli_has(run->cli, CLI_SKIP_DELETED))
+    char text[OFFSETS_SIZE], named[sizeof(err->text) / 2] = "";
+    size_t used = 0;
+
+    if (!sum_gone(run) || cli_has(run->cli, CLI_SKIP_DELETED))
         return ERR_NONE;
+    for (size_t i = 0; i < run->places_n; i++) {
+        const struct place *g = &run->places[i];
+
+        for (size_t k = 0; k < g->gaps_n && used < sizeof(named); k++)
+            used += (size_t)snprintf(named + used, sizeof(named) - used,
+                                     "%s%s [%d] %s", used ? ", " : "", g->topic,
+                                     (int)g->at.partition,
+                                     recover_offsets(&g->gaps[k], text));
+    }
     return err_set(err, ERR_CONFLICT,
-                   "%lld requests are gone from the log and were never "
-                   "claimed; what was promised to their clients is lost. "
-                   "--skip-deleted accepts that",
-                   (long long)sum_deleted(run));
+                   "no record in the log at %s%s; whoever was promised what "
+                   "stood there has lost it. --skip-deleted accepts that",
+                   named, used < sizeof(named) ? "" : "...");
 }
 
 static enum err_code recover(struct run *run, struct err *err)
 {
     enum err_code code = ERR_NONE;
 
-    if (check_deleted(run, err) || check_owners(run, err))
+    if (check_gone(run, err) || check_owners(run, err))
         return err->code;
     if (operator_confirm(&run->who, err,
                          "enter %lld records as unknown and give up %lld "
-                         "deleted ones, in %zu partitions",
-                         (long long)sum_records(run),
-                         (long long)sum_deleted(run), run->gaps_n))
+                         "offsets without one, in %zu partitions",
+                         (long long)sum_records(run), (long long)sum_gone(run),
+                         run->places_n))
         return err->code;
     buf_init(&run->json, JSON_BYTES_MAX);
-    for (size_t i = 0; !code && i < run->gaps_n; i++)
-        code = recover_gap(run, &run->gaps[i], err);
+    for (size_t i = 0; !code && i < run->places_n; i++)
+        code = recover_place(run, &run->places[i], err);
     buf_done(&run->json);
     return code;
 }
@@ -450,16 +359,16 @@ static enum err_code run_it(struct run *run, struct err *err)
 {
     bool dry = cli_has(run->cli, CLI_DRY_RUN);
     bool json = cli_has(run->cli, CLI_JSON);
-    enum err_code code = look(run, err);
+    enum err_code code = recover_look(run, err);
 
     if (code)
         return code;
-    if (!json && !run->gaps_n)
+    if (!json && !run->places_n)
         puts("nothing to recover: Postgres knows of all that Kafka's groups "
              "have committed");
     if (!json)
         show_plan(run);
-    if (run->gaps_n && !dry)
+    if (run->places_n && !dry)
         code = recover(run, err);
     if (json && !code)
         show_json(run);
@@ -479,6 +388,6 @@ enum err_code recover_run(const struct cli *cli, const struct config *cfg,
         return err->code;
     code = run_it(&run, err);
     pg_session_close(run.session);
-    free(run.gaps);
+    free(run.places);
     return code;
 }

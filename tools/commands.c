@@ -157,10 +157,11 @@ const struct command commands[] = {
                 "standby was promoted without the last commits, a backup\nwas "
                 "restored) are entered as unknown: they may have been pushed, "
                 "so they are not\npushed again; evidence settles them, or a "
-                "person. Requests that are gone from the\nlog unclaimed are "
-                "given up with --skip-deleted. Workers go on with stopped "
-                "partitions\nby themselves. Each partition is one row in the "
-                "audit trail.",
+                "person. Offsets that hold no record,\nin front of the log or "
+                "amid it, were requests for all that anybody knows: each is\n"
+                "named, and given up with --skip-deleted. Workers go on with "
+                "stopped partitions\nby themselves. Each partition is one row "
+                "in the audit trail.",
         .examples = "  foleni recover -c config.cfg --dry-run\n"
                     "  foleni recover -c config.cfg --why \"standby promoted "
                     "after the fire\"\n",

@@ -1,6 +1,7 @@
 """Rule S2: Kafka and Postgres remember each other. What one of them has
 forgotten stops the partition with an alarm; nothing of it is pushed."""
 
+import json
 import socket
 import struct
 
@@ -154,10 +155,54 @@ def test_kafka_offsets_reset_to_the_end(remembered):
 
 
 def test_kafka_deleted_what_was_not_claimed(remembered):
+    """Two of four are gone for good; the other two, and what follows, are
+    pushed once the loss is accepted."""
     world = remembered
-    write(world, PARTITION, "deleted", 4)
-    delete_records(world, PARTITION, world.topics.ends(TOPIC)[PARTITION][1])
-    stopped_and_others_go_on(world)
+    left = write(world, PARTITION, "deleted", 4)[2:]
+    delete_records(world, PARTITION, 7)
+    left += stopped_and_others_go_on(world)
+    gives_up_and_goes_on(world, [{"first": 5, "last": 6}], left)
+
+
+def test_kafka_has_a_gap_amid_the_log(remembered):
+    """Offsets between two records that hold none: what was there, nobody
+    knows. The payment behind them is not touched before that is accepted."""
+    world = remembered
+    world.topics.leave_gap(TOPIC, [
+        wire.request_record(payment, f"gap-{i}")
+        for i, payment in enumerate(crowd.orders(world, 2))], PARTITION)
+    left = stopped_and_others_go_on(world)
+    first = b"offsets_missing topic=%s partition=%d first=5 last=7" % (
+        (world.prefix + TOPIC).encode(), PARTITION)
+    world.worker.wait_log(first)
+    gives_up_and_goes_on(world, [{"first": 5, "last": 7}], left)
+
+
+def gives_up_and_goes_on(world, offsets, left):
+    """`foleni recover` names what is given up, wants it accepted, and the
+    worker reads on by itself; nothing is pushed twice."""
+    plan, = recover(world, "--dry-run")["partitions"]
+    assert (plan["partition"], plan["given_up"]) == (PARTITION, offsets)
+    with pytest.raises(RuntimeError, match=f"offsets {offsets[0]['first']} to "
+                       f"{offsets[0]['last']}.*--skip-deleted"):
+        recover(world, "--why", "the test lost them", "--yes")
+    assert world.query("SELECT count(*) AS n FROM operator_actions"
+                       )[0]["n"] == 0
+    done, = recover(world, "--why", "the test lost them", "--yes",
+                    "--skip-deleted")["partitions"]
+    assert done["done"]["intake"] == offsets[-1]["last"] + 1
+    audit, = world.query("SELECT why, subject, before FROM operator_actions")
+    assert audit["subject"] == f"{world.prefix}{TOPIC}/{PARTITION}"
+    assert audit["before"]["given_up"] == offsets
+    wait_rows(world, left)
+    assert not recover(world, "--dry-run")["partitions"]
+    found = crowd.settle(world)
+    crowd.pushed_once(found)
+    assert len(found.pushes) == len(found.rows) == 15 + len(left)
+
+
+def recover(world, *more):
+    return json.loads(world.foleni("recover", "--json", *more))
 
 
 def test_kafka_deleted_before_the_first_claim(fault_world):

@@ -6,6 +6,8 @@ from confluent_kafka import (Consumer, KafkaError, KafkaException, Producer,
                              TopicPartition)
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.harness.place import wait_for
+
 NAMES = ("payments.requests.high", "payments.requests.normal",
          "payments.requests.low", "payments.callbacks", "payments.status",
          "payments.dead")
@@ -110,6 +112,25 @@ class Topics:
             **more)
         if self._producer.flush(10) or failed:
             raise RuntimeError(f"could not write to {topic}: {failed}")
+
+    def leave_gap(self, topic, records, partition):
+        """A real broker only: [(key, value, headers)] that a transaction writes
+        and takes back. Their offsets, and its marker's, are in the log and no
+        reader gets a record of them."""
+        producer = Producer({"bootstrap.servers": self.bootstrap,
+                             "transactional.id": f"{self.prefix}gap",
+                             "log_level": 0})
+        producer.init_transactions(60)
+        producer.begin_transaction()
+        for key, value, headers in records:
+            producer.produce(self.prefix + topic, value=value, key=key,
+                             headers=list(headers), partition=partition)
+        if producer.flush(60):
+            raise RuntimeError(f"could not write to {topic}")
+        end = self.ends(topic)[partition][1] + len(records) + 1
+        producer.abort_transaction(60)
+        wait_for("the marker is written", lambda: self.ends(
+            topic)[partition][1] == end, 60)  # what is stable ends behind it
 
     def create(self, partitions=4):
         """Makes our topics on a real broker, as the embedded one does."""

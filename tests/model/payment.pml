@@ -635,7 +635,7 @@ end:
         !copied -> copy() }
     :: d_step { /* world: is promoted, sessions end, commits are gone */
         copied && !promoted && MAY_PROMOTE -> promote() }
-    :: d_step { /* recover_gap(), check_owners(): what was claimed (S2) */
+    :: d_step { /* recover_place(), check_owners(): what was claimed (S2) */
         stopped ->
             assert(promoted);
             if
