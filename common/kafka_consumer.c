@@ -33,6 +33,11 @@
 #define COMMIT_WAIT_US (2 * US_PER_S) /* at the end, for commits in flight  */
 #define LEAVE_WAIT_US (3 * US_PER_S)
 #define HEARTBEAT_MS 1500
+/* Beyond the session, for a member that beats and does not rejoin: the others
+   get no partitions before the group gives it up. librdkafka's default is five
+   minutes, which it then waits itself for an answer to its own joining (seen
+   after a broker's restart: two of four groups stood still). */
+#define REJOIN_MS 4000
 #define GATHER_BYTES 65536
 
 struct kafka_taken {
@@ -442,6 +447,7 @@ static enum err_code client_open(struct kafka_consumer *c,
     const struct kafka_setting settings[] = {
         {"group.id", c->group, 0},
         {"session.timeout.ms", NULL, session_ms},
+        {"max.poll.interval.ms", NULL, session_ms + REJOIN_MS},
         {"heartbeat.interval.ms", NULL, MIN(HEARTBEAT_MS, session_ms / 3)},
         {"partition.assignment.strategy", "range", 0},
         {"enable.auto.commit", "false", 0},
