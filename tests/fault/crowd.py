@@ -8,8 +8,6 @@ from tests.harness.place import wait_for
 from tests.harness.upstream import payment_id
 
 PUSHES = "daraja_sim_pushes_total"
-# Each process may have a token of its own: none kills another's.
-TOKENS = {"token_single": False}
 LIVENESS_S = 90  # generous: after that something hangs
 POLL_S = 0.003   # between two looks at progress that a kill waits for
 

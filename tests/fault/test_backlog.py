@@ -9,8 +9,7 @@ N = 400
 
 def test_retries_and_requests_come_together(fault_world, postgres):
     world = fault_world(settings={"worker.batch_max": 60,
-                                  "worker.gather_us": 0},
-                        profile=crowd.TOKENS).start()
+                                  "worker.gather_us": 0}).start()
     pid = world.worker.pid
     world.sim.profile({"answer": {"spike": 1}})
     first = crowd.Crowd(world, crowd.orders(world, N), name="retry")

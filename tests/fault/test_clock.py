@@ -35,8 +35,7 @@ def stepping(run_directory, kafka):
     server = Postgres(directory / "pg", environment={
         "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(offset),
         "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}).start()
-    world = make(run_directory, server, kafka, settings=QUICK_DEATH,
-                 profile=crowd.TOKENS, workers=2)
+    world = make(run_directory, server, kafka, settings=QUICK_DEATH, workers=2)
     yield world.start(), step
     finish(world)
     server.destroy()

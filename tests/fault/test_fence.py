@@ -18,7 +18,7 @@ def proxied(run_directory, postgres, kafka):
     """(world, proxy): the first of two workers goes through the proxy."""
     world = make(run_directory, postgres, kafka, workers=2,
                  settings={**QUICK_DEATH, "payments.query_first_ms": 5000,
-                           "payments.query_max_ms": 5000}, profile=crowd.TOKENS)
+                           "payments.query_max_ms": 5000})
     proxy = PostgresProxy(world.directory / "pg", postgres)
     world.worker.sets["database.conninfo"] = proxy.conninfo(world.database)
     yield world.start(), proxy

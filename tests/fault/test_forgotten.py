@@ -27,8 +27,7 @@ def paired(run_directory, kafka):
         pair = Pair(run_directory / f"pair-{next(_numbers)}",
                     synchronous).start()
         world = make(run_directory, pair, kafka,
-                     settings={**QUICK_DEATH, **(settings or {})},
-                     profile=crowd.TOKENS, **options)
+                     settings={**QUICK_DEATH, **(settings or {})}, **options)
         made.append((world, pair))
         return world.start(), pair
     yield start

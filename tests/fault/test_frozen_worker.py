@@ -20,8 +20,7 @@ def frozen(fault_world):
     """A world whose first worker has open and claimed pushes and is frozen;
     the second one has taken over."""
     def freeze(settings=None, callback="lost"):
-        world = fault_world({**LONG, **(settings or {})}, workers=2,
-                            profile=crowd.TOKENS)
+        world = fault_world({**LONG, **(settings or {})}, workers=2)
         first, second = world.workers
         world.start_simulator()
         world.sim.profile({"answer_ms": 3000, "callback": {callback: 1}})

@@ -105,7 +105,7 @@ def test_worker_killed_again_and_again(fault_world, seed):
 def test_one_of_two_workers_killed(fault_world):
     """Nobody starts it again: the other one has all of its work."""
     dice = random.Random(2)
-    world = fault_world(workers=2, profile=crowd.TOKENS).start()
+    world = fault_world(workers=2).start()
     payments, both_lost = lives(world, dice)
     world.sim.profile(SLOW_ANSWERS)
     first = world.workers[0]

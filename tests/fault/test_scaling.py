@@ -26,7 +26,7 @@ def in_new_partitions(world):
 
 
 def test_one_worker_three_and_one_again(fault_world):
-    world = fault_world(workers=3, profile=crowd.TOKENS).start()
+    world = fault_world(workers=3).start()
     for worker in world.workers[1:]:
         worker.stop()
     load = crowd.Crowd(world, crowd.orders(world, N))

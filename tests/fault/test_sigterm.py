@@ -11,7 +11,7 @@ N = 600
 
 
 def test_worker_ends_while_another_goes_on(fault_world):
-    world = fault_world(workers=2, profile=crowd.TOKENS).start()
+    world = fault_world(workers=2).start()
     world.sim.profile({"answer_ms": 2000})
     first, second = world.workers
     mine = crowd.incarnation_of(world, first)
@@ -35,7 +35,7 @@ def test_worker_ends_while_another_goes_on(fault_world):
 
 
 def test_workers_restarted_in_turn_under_load(fault_world):
-    world = fault_world(workers=2, profile=crowd.TOKENS).start()
+    world = fault_world(workers=2).start()
     world.sim.profile({"answer_ms": 100})
     clients = crowd.Crowd(world, crowd.orders(world, N))
     for n in range(4):
