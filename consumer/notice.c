@@ -163,7 +163,8 @@ enum {
     C_SEEN_SO,
     C_RESOLVED,
     C_GONE,
-    C_OWNED
+    C_OWNED,
+    C_DENIED
 };
 
 /* A payment and, in the next column, its attempt. */
@@ -187,6 +188,7 @@ static void read_record(const struct pg_result *r, size_t row,
     read_place(r, row, C_FIT, &l->open);
     l->open_n = (int)pg_get_int(r, row, C_FIT_N);
     l->under_way = pg_get_bool(r, row, C_UNDER_WAY);
+    l->denied = pg_get_bool(r, row, C_DENIED);
     l->over = pg_get_bool(r, row, C_OVER);
 }
 
@@ -256,6 +258,12 @@ static void log_settled(const struct notice_look *l, const struct notice_act *a)
     log_info("notice", names[a->disposition], KV_INT("notice", l->id),
              KV("source", evidence_name(l->source)), KV("receipt", l->receipt),
              KV("why", a->why ? a->why : ""));
+    if (!a->denied)
+        return;
+    metric_add(M_ALARM_DENIED, 1);
+    log_error("notice", "receipt_contradicted", KV_INT("notice", l->id),
+              KV("source", evidence_name(l->source)),
+              KV("receipt", l->receipt));
 }
 
 /* Which of the looks got an act of @p kind. */
@@ -299,6 +307,7 @@ static void send_settled(struct notice *n, const size_t *which, size_t rows)
     PUT(p, PG_INT4, rows, put_attempt(p, ACT(i)));
     PUT(p, PG_BOOL, rows, pg_bool(p, ACT(i)->closed));
     PUT(p, PG_TEXT, rows, pg_text(p, ACT(i)->why));
+    PUT(p, PG_BOOL, rows, pg_bool(p, ACT(i)->denied));
     pg_send(n->pg, NOTICE_SQL_SETTLE, p);
     for (size_t i = 0; i < rows; i++)
         log_settled(LOOK(i), ACT(i));
@@ -405,6 +414,7 @@ static void send_refused(struct notice *n, int64_t id, const char *why)
     PUT(p, PG_INT4, (size_t)1, pg_null(p));
     PUT(p, PG_BOOL, (size_t)1, pg_bool(p, true));
     PUT(p, PG_TEXT, (size_t)1, pg_text(p, why));
+    PUT(p, PG_BOOL, (size_t)1, pg_bool(p, false));
     pg_send(n->pg, NOTICE_SQL_SETTLE, p);
     pg_sync(n->pg, nothing, n);
 }

@@ -10,7 +10,9 @@
  * not be unique, so two that fit are left alone. What a receipt is bound to
  * already goes before all facts (rule S15). The room finds; the flow decides:
  * what is found goes to the driver, and only the ledger, read again, tells that
- * it was applied. Nothing else is remembered, so nothing is lost by a crash.
+ * it was applied. Records of one receipt that differ in a fact are all kept and
+ * none of them is applied any more. Nothing else is remembered, so nothing is
+ * lost by a crash.
  *
  * Every worker scans: a notice is given to one of them by moving its next look
  * forward, to twice its age. It has a connection of its own.
@@ -37,7 +39,7 @@ enum notice_disposition {
     NOTICE_APPLIED = 1,   /* the payment has what it says                   */
     NOTICE_KNOWN = 2,     /* better evidence had said so: removed           */
     NOTICE_UNMATCHED = 3, /* no payment fits, and none will: kept and shown */
-    NOTICE_AMBIGUOUS = 4, /* several fit, or it contradicts: kept and shown */
+    NOTICE_AMBIGUOUS = 4, /* several fit, or it is contradicted: shown too   */
     NOTICE_REFUSED = 5    /* a person's: the payment was not as they saw it */
 };
 
@@ -89,9 +91,9 @@ void notice_free(struct notice *notice);
 bool notice_up(const struct notice *notice);
 
 /**
- * @p stored of the records are new and stored; the others were there, or a
- * payment has their receipt on as good evidence. @p err: none may be stored;
- * put them again.
+ * @p stored of the records are new and stored; the others were there, the same
+ * in all facts, or a payment has their receipt on as good evidence. @p err:
+ * none may be stored; put them again.
  */
 typedef void (*notice_put_fn)(void *arg, size_t stored, const struct err *err);
 

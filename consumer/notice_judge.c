@@ -1,7 +1,8 @@
 /*
  * What is made of one look at a notice. Pure. A receipt that is bound goes
  * before facts, stronger evidence before weaker, and where two fit nobody is
- * guessed at.
+ * guessed at. Nor is where two notices say different things of one receipt:
+ * whoever has it keeps it, and a person hears of it.
  *
  * An applied notice gets one look more: a callback may have brought its receipt
  * for another payment in the same moment, and then both have it.
@@ -53,10 +54,18 @@ static void judge_bound(const struct notice_look *look, struct notice_act *ret)
     }
 }
 
+static void doubt(struct notice_act *ret, const struct notice_look *look)
+{
+    settle(ret, look, NOTICE_AMBIGUOUS, false);
+    ret->denied = true;
+}
+
 static void judge_record(const struct notice_look *look, struct notice_act *ret)
 {
     if (look->rival.there)
         take(ret, &look->rival, look->holder.evidence);
+    else if (look->denied && look->disposition != NOTICE_APPLIED)
+        doubt(ret, look);
     else if (look->holder.there)
         judge_bound(look, ret);
     else if (look->open_n > 1)

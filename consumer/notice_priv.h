@@ -46,6 +46,7 @@ struct notice_look {
     struct notice_place open;   /* one that it fits, its outcome open     */
     int open_n;                 /* how many of them, 2 = or more          */
     bool under_way;             /* a prompt that it fits is still out     */
+    bool denied; /* another record of this source has other facts of it   */
 
     /* person */
     struct uuid payment; /* the one that was decided upon              */
@@ -69,6 +70,7 @@ struct notice_act {
     enum notice_means means;
     enum notice_disposition disposition;
     bool closed;     /* SETTLE: it is never looked at again             */
+    bool denied;     /* SETTLE: a person hears that another denies it   */
     const char *why; /* SETTLE: why it is refused, or NULL              */
     enum evidence stronger; /* FIND, TAKEN: what has the receipt now    */
     struct uuid payment;

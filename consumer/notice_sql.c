@@ -27,7 +27,8 @@ static const char lazy_sql[] =
     "SELECT set_config('synchronous_commit', 'off', true)";
 
 /* What a payment has on as good evidence is no news: every STK payment is told
-   by C2B too, and usually its callback was first. $10 first look. */
+   by C2B too, and usually its callback was first. But what says otherwise than
+   a notice that is kept is one itself. $9 first look. */
 static const char put_sql[] =
     "INSERT INTO notices (source, receipt, shortcode, phone, amount, "
     "reference, paid_at, body, next_look_at) "
@@ -37,9 +38,10 @@ static const char put_sql[] =
     "unnest($5::int4[]) AS amount, unnest($6::text[]) AS reference, "
     "unnest($7::timestamptz[]) AS paid_at, unnest($8::bytea[]) AS body) AS r "
     "WHERE NOT EXISTS (SELECT 1 FROM payments p WHERE p.receipt = r.receipt "
-    "AND p.evidence >= r.source AND p.state = 6) "
-    "ORDER BY r.source, r.receipt "
-    "ON CONFLICT (source, receipt) WHERE source IN (4, 5) DO NOTHING";
+    "AND p.evidence >= r.source AND p.state = 6) OR EXISTS (SELECT 1 "
+    "FROM notices n WHERE n.source IN (4, 5) AND n.source = r.source "
+    "AND n.receipt = r.receipt) "
+    "ORDER BY r.source, r.receipt ON CONFLICT DO NOTHING";
 
 /* Whether the record's facts are those of p's last attempt. $3 window. */
 #define FITS                                                            \
@@ -82,7 +84,10 @@ static const char take_sql[] =
     "EXISTS (SELECT 1 FROM timeline l WHERE l.payment = u.payment "
     "AND l.version = u.version + 1 AND l.cause = 14) AS resolved, "
     "u.forced OR t.owner IS NULL OR " GONE " AS gone, "
-    "h.id <> u.payment AS owned "
+    "h.id <> u.payment AS owned, "
+    "u.source IN (4, 5) AND EXISTS (SELECT 1 FROM notices x "
+    "WHERE x.source IN (4, 5) AND x.source = u.source "
+    "AND x.receipt = u.receipt AND x.id <> u.id) AS denied "
     "FROM u "
     "LEFT JOIN LATERAL (SELECT p.id, p.attempt, p.evidence, " FITS " AS fits "
     "FROM payments p WHERE p.receipt = u.receipt "
@@ -100,15 +105,26 @@ static const char take_sql[] =
     "AND " FITS " ORDER BY said LIMIT 2) AS c) AS o ON u.source IN (4, 5) "
     "LEFT JOIN payments t ON u.source = 2 AND t.id = u.payment";
 
+/* The alarm names whoever has the receipt. */
 static const char settle_sql[] =
-    "UPDATE notices n SET disposition = r.disposition, "
+    "WITH s AS (UPDATE notices n SET disposition = r.disposition, "
     "payment = coalesce(n.payment, r.payment), "
     "attempt = coalesce(n.attempt, r.attempt), outcome = r.outcome, "
     "settled_at = now(), "
     "next_look_at = CASE WHEN r.closed THEN NULL ELSE n.next_look_at END "
     "FROM unnest($1::int8[], $2::int2[], $3::uuid[], $4::int4[], $5::bool[], "
-    "$6::text[]) AS r(id, disposition, payment, attempt, closed, outcome) "
-    "WHERE n.id = r.id";
+    "$6::text[], $7::bool[]) AS r(id, disposition, payment, attempt, closed, "
+    "outcome, denied) WHERE n.id = r.id RETURNING n.*, r.denied) "
+    "INSERT INTO alarms (payment, kind, attempt, receipt, text) "
+    "SELECT DISTINCT ON (s.receipt) "
+    "coalesce(h.id, '00000000-0000-0000-0000-000000000000'), "
+    "'receipt_contradicted', coalesce(h.attempt, 0), s.receipt, "
+    "'notice ' || s.id || ' says other facts of it than another notice' "
+    "FROM s LEFT JOIN LATERAL (SELECT p.id, p.attempt FROM payments p "
+    "WHERE p.receipt = s.receipt ORDER BY p.evidence DESC, p.id LIMIT 1) AS h "
+    "ON true WHERE s.denied ORDER BY s.receipt, s.id DESC "
+    "ON CONFLICT (payment, kind, attempt, receipt) DO UPDATE SET at = now(), "
+    "text = excluded.text, seen_at = NULL, seen_by = NULL";
 
 static const char forget_sql[] =
     "DELETE FROM notices n USING unnest($1::int8[]) AS r(id) WHERE n.id = r.id";

@@ -29,8 +29,10 @@ CREATE TABLE notices (
     outcome      text      -- why it was refused
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 
--- One record repeated is one notice. (Persons may say a thing twice.)
-CREATE UNIQUE INDEX notices_receipt ON notices (source, receipt)
+-- One record repeated is one notice; one receipt with other facts is another.
+-- (Persons may say a thing twice.)
+CREATE UNIQUE INDEX notices_receipt ON notices (source, receipt, shortcode,
+    phone, amount, coalesce(reference, ''), coalesce(paid_at, '-infinity'))
     WHERE source IN (4, 5);
 -- The scan, and what `foleni` shows.
 CREATE INDEX notices_due ON notices (next_look_at)
@@ -50,7 +52,7 @@ CREATE TABLE alarms (
     id       bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     at       timestamptz NOT NULL DEFAULT now(),
     kind     text        NOT NULL, -- as in the metric foleni_alarms_total
-    payment  uuid        NOT NULL,
+    payment  uuid        NOT NULL, -- all zeros = of no payment
     attempt  integer     NOT NULL,
     receipt  text        NOT NULL DEFAULT '', -- the one that came second
     text     text        NOT NULL DEFAULT '',

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/loop.h"
+#include "common/metrics.h"
 #include "consumer/notice_priv.h"
 #include "tests/unit/ledger.h"
 
@@ -159,6 +160,32 @@ static const struct judged {
      0,
      0,
      false},
+    {"one, and another notice denies it",
+     {C2B, .denied = true, .open = PLACE(1, 0, true), .open_n = 1},
+     NOTICE_SETTLE,
+     NOTICE_AMBIGUOUS,
+     0,
+     false},
+    {"still denied",
+     {C2B, .denied = true, .open = PLACE(1, 0, true), .open_n = 1,
+      .disposition = NOTICE_AMBIGUOUS},
+     NOTICE_LEAVE,
+     0,
+     0,
+     false},
+    {"denied, and a callback has it",
+     {C2B, .denied = true, .holder = PLACE(1, EVIDENCE_CALLBACK, true)},
+     NOTICE_SETTLE,
+     NOTICE_AMBIGUOUS,
+     0,
+     false},
+    {"denied when it was applied",
+     {C2B, .denied = true, .holder = PLACE(1, EVIDENCE_C2B, true),
+      .disposition = NOTICE_APPLIED},
+     NOTICE_SETTLE,
+     NOTICE_APPLIED,
+     1,
+     true},
     {"a decision",
      {.source = EVIDENCE_PERSON,
       .payment.b = {1},
@@ -348,7 +375,8 @@ static int set_up(void **state)
     struct notice_spec spec = {wanted, on_finding, w};
 
     w->other = ledger_session(ledger_conninfo);
-    ledger_run(w->other, "TRUNCATE payments, notices, workers, timeline");
+    ledger_run(w->other,
+               "TRUNCATE payments, notices, workers, timeline, alarms");
     w->loop = loop_new();
     w->codes[0] = (struct shortcode){
         .shortcode = 174379, .transaction_type = "CustomerPayBillOnline"};
@@ -662,6 +690,87 @@ static void test_receipt_that_a_person_gave_another(void **state)
     assert_int_equal(w->found[w->found_n - 1].payment.b[15], 2);
 }
 
+/* --- one receipt, two stories --- */
+
+static int64_t contradictions(struct world *w, const char *receipt, int n)
+{
+    char sql[300];
+
+    snprintf(sql, sizeof(sql),
+             "SELECT count(*) FROM alarms WHERE kind = 'receipt_contradicted' "
+             "AND seen_at IS NULL AND receipt = '%s' "
+             "AND payment = '00000000-0000-%d000-%d000-%012d'",
+             receipt, n ? 4 : 0, n ? 8 : 0, n);
+    return ledger_ask(w->other, sql);
+}
+
+static int64_t doubted(struct world *w, const char *receipt)
+{
+    char sql[200];
+
+    snprintf(sql, sizeof(sql),
+             "SELECT count(*) FROM notices WHERE receipt = '%s' "
+             "AND disposition = 4 AND next_look_at IS NOT NULL AND looks >= 2",
+             receipt);
+    return ledger_ask(w->other, sql);
+}
+
+static void test_receipt_of_two_stories(void **state)
+{
+    struct world *w = *state;
+    struct notice_record rs[6];
+    char receipt[8];
+
+    for (int i = 1; i < 6; i++) {
+        snprintf(receipt, sizeof(receipt), "UNITM%d", i);
+        rs[0] = rs[i] = money(receipt);
+        rs[i].amount += i == 1;
+        rs[i].shortcode += i == 2;
+        rs[i].phone = i == 3 ? "25470****002" : rs[i].phone;
+        rs[i].reference = i == 4 ? "INV2" : rs[i].reference;
+        rs[i].paid_at += i == 5;
+        w->unwanted = true;
+        payment(w, i, PAYMENT_UNKNOWN); /* both stand before the first look */
+        put(w, &rs[0]);
+        put(w, &rs[i]);
+        assert_int_equal(w->stored, 1);
+        put(w, &rs[i]);
+        assert_int_equal(w->stored, 0);
+        w->unwanted = false;
+        WAIT(w, doubted(w, receipt) == 2);
+        assert_int_equal(contradictions(w, receipt, 0), 1);
+        assert_int_equal(w->found_n, 0);
+    }
+}
+
+/* What was applied stays; what comes after it is no news, but it is kept. */
+static void test_second_story_comes_late(void **state)
+{
+    struct world *w = *state;
+    struct notice_record r = money("UNITN1");
+    int64_t rung = metric_get(M_ALARM_DENIED);
+
+    payment(w, 1, PAYMENT_UNKNOWN);
+    put(w, &r);
+    expect_found(w, NOTICE_MONEY, 1);
+    w->unwanted = true;
+    ledger_run(w->other, "UPDATE payments SET state = 6, evidence = 5, "
+                         "receipt = 'UNITN1'");
+    ledger_run(w->other, "UPDATE notices SET disposition = 1, "
+                         "next_look_at = NULL");
+    r.amount = 99;
+    put(w, &r);
+    assert_int_equal(w->stored, 1);
+    w->unwanted = false;
+    WAIT(w, doubted(w, "UNITN1") == 1);
+    assert_int_equal(contradictions(w, "UNITN1", 1), 1);
+    assert_int_equal(metric_get(M_ALARM_DENIED), rung + 1);
+    assert_int_equal(ledger_ask(w->other, "SELECT count(*) FROM notices "
+                                          "WHERE disposition = 1"),
+                     1);
+    assert_int_equal(w->found_n, 0);
+}
+
 static void test_till(void **state)
 {
     struct world *w = *state;
@@ -828,6 +937,8 @@ int main(void)
         TEST(test_known_at_the_look),
         TEST(test_applied),
         TEST(test_receipt_that_a_person_gave_another),
+        TEST(test_receipt_of_two_stories),
+        TEST(test_second_story_comes_late),
         TEST(test_till),
         TEST(test_decision),
         TEST(test_decision_about_what_was),
