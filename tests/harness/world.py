@@ -39,6 +39,7 @@ class Worker(Served):
 LOGINS = """
 DO $$ BEGIN
     CREATE ROLE worker LOGIN IN ROLE foleni_worker;
+    CREATE ROLE operator LOGIN IN ROLE foleni_operator;
     CREATE ROLE api LOGIN IN ROLE foleni_reader;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
 SELECT 1

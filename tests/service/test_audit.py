@@ -261,21 +261,25 @@ def refused(world, login, sql):
     connection.close()
 
 
-@pytest.mark.parametrize("table", TABLES[1:])
-@pytest.mark.parametrize("login", ["worker", "api"])
+@pytest.mark.parametrize("table", [*TABLES[1:], "purges"])
+@pytest.mark.parametrize("login", ["worker", "operator", "api"])
 def test_programs_only_append_to_the_trail(trail, login, table):
     refused(trail, login, f"UPDATE {table} SET hash = ''")
     refused(trail, login, f"DELETE FROM {table}")
     refused(trail, login, f"TRUNCATE {table}")
     refused(trail, login, f"DROP TABLE {table}")
-    if login == "api" or table == "operator_actions":
+    if (login, table) not in (("worker", "timeline"), ("worker", "anchors"),
+                              ("operator", "timeline")):
         refused(trail, login, f"INSERT INTO {table} SELECT * FROM {table}")
 
 
 def test_programs_remove_no_payment(trail):
-    refused(trail, "worker", "DELETE FROM payments")
+    for login in ("worker", "operator"):
+        refused(trail, login, "DELETE FROM payments")
+        refused(trail, login, "UPDATE migrations SET number = 1")
+    for login in ("worker", "api"):
+        refused(trail, login, "SELECT purge_payments(1, now(), 1, 'a', 'b')")
     refused(trail, "api", "UPDATE payments SET version = 1")
-    refused(trail, "worker", "UPDATE migrations SET number = 1")
     refused(trail, "api", "SELECT audit_operator('a', 'b', 'c', 'd', "
                           "NULL, NULL)")
 

@@ -41,13 +41,6 @@ QUICK = {
 }
 MEMBERS = {int(TOLD): {"pull": "post"}, int(UNTOLD): {}}
 
-OPERATOR = """
-DO $$ BEGIN
-    CREATE ROLE operator LOGIN IN ROLE foleni_operator;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
-SELECT 1
-"""
-
 Death = namedtuple("Death", "at name incarnation had killed")
 
 
@@ -118,7 +111,6 @@ class Field(World):
     def start(self):
         self.start_simulator()
         self.prepare()
-        self.query(OPERATOR)
         self.callback_weather = Weather()
         self.balancer = TcpLink(self.callback_weather,
                                 lambda: [a.port for a in self.apis])
