@@ -23,17 +23,24 @@
 
 #define CLAIM_AGAIN_US (100 * US_PER_MS)
 #define CLAIM_TRIES_WARN 20
-#define KNOWN_MIN 4    /* of a batch, to be called mostly known */
-#define BURIALS_MAX 64 /* at once; the due-scan comes back to the others */
+#define REFUSALS_ALONE 2 /* of a batch; then its rows go one by one */
+#define KNOWN_MIN 4      /* of a batch, to be called mostly known */
+#define BURIALS_MAX 64   /* at once; the due-scan comes back to the others */
 
-/* Something was refused: a pause, and the log hears of it when it goes on. */
-static void go_round(struct consumer *c, const char *what,
+/* Something went wrong: a pause, and the log hears of it when it goes on. */
+static void go_round(struct consumer *c, const char *what, int64_t wait_us,
                      const struct err *err)
 {
     if (++c->claim_tries % CLAIM_TRIES_WARN == 0)
         log_error("worker", "claim_goes_round", KV("at", what),
                   KV_INT("tries", c->claim_tries), KV_ERR(err));
-    timer_set(c->app->loop, &c->claim_again, clock_now_us() + CLAIM_AGAIN_US);
+    timer_set(c->app->loop, &c->claim_again, clock_now_us() + wait_us);
+}
+
+static void count_refusals(struct consumer *c, int n)
+{
+    c->claim_refusals = n;
+    metric_set(M_CLAIM_REFUSALS, n);
 }
 
 /* --- dead letters --- */
@@ -48,7 +55,7 @@ static void letter_done(void *arg, const struct err *err)
     /* written again from the first one: a letter twice is better than none */
     log_warn("worker", "letter_failed", KV_ERR(err));
     c->letter_next = 0;
-    go_round(c, "letter", err);
+    go_round(c, "letter", CLAIM_AGAIN_US, err);
 }
 
 static enum err_code write_letter(struct consumer *c,
@@ -69,7 +76,7 @@ static enum err_code write_letter(struct consumer *c,
     };
 
     if (tell_dead(c->tell, record, &letter, letter_done, c, err)) {
-        go_round(c, "letter", err);
+        go_round(c, "letter", CLAIM_AGAIN_US, err);
         return err->code;
     }
     c->letters++;
@@ -255,6 +262,7 @@ void claim_abandon(struct consumer *c)
     for (size_t i = 0; i < c->batch->rows_n; i++)
         give_back(c, &c->batch->rows[i]);
     intake_abandon(c->intake);
+    count_refusals(c, 0);
     c->batch = NULL;
     c->phase = CLAIM_IDLE;
 }
@@ -365,21 +373,48 @@ static void claimed(struct consumer *c)
     c->letter_next = 0;
 }
 
+static void ring(struct consumer *c, const struct err *err)
+{
+    const struct uuid *id = &c->batch->rows[c->single - 1].req.id;
+
+    metric_add(M_ALARM_CLAIM, 1);
+    log_error("worker", "claim_refused", KV_ID("payment", id), KV_ERR(err));
+    store_alarm(c->store, id, 0, "claim_refused", err->text);
+}
+
+/* Refused, and it says nothing of the row: the ledger may be broken, and then a
+   letter would lose a good payment. The others of its batch go one by one; it
+   is tried again, later and later, and a person hears of it. Its pool waits. */
+static void claim_refused(struct consumer *c, const struct err *err)
+{
+    count_refusals(c, c->claim_refusals + 1);
+    if (c->single && c->claim_refusals == REFUSALS_MAX)
+        ring(c, err);
+    if (!c->single && c->claim_refusals == REFUSALS_ALONE) {
+        c->single = 1;
+        count_refusals(c, 0);
+    }
+    go_round(c, "claim", later_wait_us(c->claim_refusals), err);
+}
+
 static void claim_done(void *arg, const struct err *err)
 {
     struct consumer *c = arg;
 
     c->claim_busy = false;
     if (!err) {
+        count_refusals(c, 0);
         claimed(c);
     } else if (err->code == ERR_INPUT && c->single) {
         refuse_row(c, err);
     } else if (err->code == ERR_INPUT) {
         c->single = 1;
+    } else if (later_is_refusal(err)) {
+        claim_refused(c, err);
     } else {
         c->batch_unsure = c->batch_unsure || err->code == ERR_UNSURE;
         log_debug("worker", "claim_again", KV_ERR(err));
-        go_round(c, "claim", err);
+        go_round(c, "claim", CLAIM_AGAIN_US, err);
     }
 }
 

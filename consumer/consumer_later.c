@@ -1,7 +1,8 @@
 /*
  * Events that cannot be written: the ledger refuses what became of them, also
  * alone, or another payment keeps the receipt that they bring. They wait here,
- * later and later, and hold up nobody.
+ * later and later, and hold up nobody. So do callbacks that cannot even be kept
+ * as strays, and those hold up the callbacks behind them.
  *
  * After REFUSALS_MAX times a person hears of it. What is kept elsewhere is set
  * aside there: a callback's bytes, which would hold up those behind it, as a
@@ -16,7 +17,6 @@
 
 #include <stdio.h>
 
-#define REFUSALS_MAX 5
 #define LATER_MIN_US (100 * US_PER_MS)
 #define LATER_MAX_US (30 * US_PER_S)
 #define TICK_US (100 * US_PER_MS)
@@ -45,7 +45,10 @@ static void tick(void *arg)
         bool due = now_us >= t->again_us;
 
         count(due ? -1 : 0);
-        list_append(due ? &c->to_look : &c->later, &t->node);
+        if (!due)
+            list_append(&c->later, &t->node);
+        else
+            list_append(t->unkept ? &c->to_keep : &c->to_look, &t->node);
     }
     arm(c);
 }
@@ -56,12 +59,22 @@ void laters_init(struct consumer *c)
     timer_init(&c->later_tick, tick, c);
 }
 
+int64_t later_wait_us(int refusals)
+{
+    return MIN(LATER_MIN_US << MIN(refusals, 16), LATER_MAX_US);
+}
+
+bool later_is_refusal(const struct err *err)
+{
+    return err->code == ERR_CONFLICT || err->code == ERR_INTERNAL ||
+           err->code == ERR_INPUT;
+}
+
 static void come_again(struct task *t)
 {
     struct consumer *c = t->consumer;
-    int64_t wait_us = LATER_MIN_US << MIN(t->refusals, 16);
 
-    t->again_us = clock_now_us() + MIN(wait_us, LATER_MAX_US);
+    t->again_us = clock_now_us() + later_wait_us(t->refusals);
     count(1);
     list_append(&c->later, &t->node);
     arm(c);
@@ -128,5 +141,13 @@ void task_refused(struct task *t, const char *why)
             return;
         }
     }
+    come_again(t);
+}
+
+void task_not_kept(struct task *t, const struct err *err)
+{
+    t->unkept = true;
+    if (later_is_refusal(err) && ++t->refusals == REFUSALS_MAX)
+        ring(t, err->text);
     come_again(t);
 }

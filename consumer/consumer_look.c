@@ -172,7 +172,7 @@ static void stray_kept(void *arg, const struct err *err)
     struct task *t = arg;
 
     if (err)
-        list_append(&t->consumer->to_keep, &t->node);
+        task_not_kept(t, err);
     else if (t->stray == stray_unknown)
         list_append(&t->consumer->to_look, &t->node);
     else
@@ -182,6 +182,7 @@ static void stray_kept(void *arg, const struct err *err)
 static void keep(struct task *t)
 {
     list_remove(&t->node);
+    t->unkept = false;
     store_stray(t->consumer->store, &t->seen.req.id, t->event.attempt, t->stray,
                 t->record->value, t->record->value_len, stray_kept, t);
 }

@@ -49,6 +49,7 @@ struct task {
     int refusals;        /* times the ledger refused it alone       */
     int64_t again_us;    /* in `later`: when it comes again         */
     bool unsure;         /* its last write may have landed          */
+    bool unkept;         /* in `later`: its bytes are not kept yet  */
     bool from_topic;     /* of the callback batch                   */
     bool recalls;        /* of the comparison with recorders */
     bool promised;       /* counted in `promised`: may become a push */
@@ -124,8 +125,9 @@ struct consumer {
     bool claim_busy, batch_unsure;
     unsigned batch_term; /* of trust, when its claim was first sent */
     size_t single; /* claiming one by one: the next row + 1; 0 = whole batch */
-    int claim_tries; /* of this batch that were refused */
-    size_t letters;  /* dead letters without their report                     */
+    int claim_tries;    /* of this batch that were refused */
+    int claim_refusals; /* by the ledger, one after the other */
+    size_t letters; /* dead letters without their report                     */
     size_t letter_next; /* the next one to be written                         */
     enum claim_phase {
         CLAIM_IDLE,
@@ -261,6 +263,20 @@ void laters_init(struct consumer *c);
 /** The ledger does not take what became of its event: it comes again, later and
  *  later, and in the end is set aside with an alarm where it is kept. */
 void task_refused(struct task *t, const char *why);
+
+/** The ledger did not keep the bytes of its callback: the same for them, but
+ *  nothing else has them, so they are kept at last. */
+void task_not_kept(struct task *t, const struct err *err);
+
+/** How long what the ledger has refused @p refusals times waits for its next
+ *  try, in microseconds. */
+int64_t later_wait_us(int refusals);
+
+/** Whether @p err is the ledger's refusal, and no outage. */
+bool later_is_refusal(const struct err *err);
+
+/** Times that the ledger refuses a thing before a person hears of it. */
+#define REFUSALS_MAX 5
 
 /* --- consumer_look.c --- */
 

@@ -88,7 +88,7 @@ struct task *task_new(struct consumer *c, const struct payment *seen,
     t->tries = t->takes = t->refusals = 0;
     t->again_us = 0;
     t->unsure = t->from_topic = t->recalls = false;
-    t->promised = t->of_ledger = t->right = false;
+    t->promised = t->of_ledger = t->right = t->unkept = false;
     t->record = NULL;
     t->stray = NULL;
     t->notice = 0;

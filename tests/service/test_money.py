@@ -1,6 +1,8 @@
 """What says that a payment is paid, and does not fit what was asked: applied,
 flagged, never dropped."""
 
+import contextlib
+
 from tests.harness import wire
 from tests.harness.place import wait_for
 
@@ -102,6 +104,61 @@ def test_one_receipt_for_two_payments(world):
                         "kind = 'receipt_shared' AND receipt = %s", receipt)
     assert (rung["payment"], rung["receipt"]) == (ident, receipt)
     assert shop.get(done["id"]).body["status"] == "succeeded"
+
+
+@contextlib.contextmanager
+def broken(world, table, when):
+    """The ledger refuses some rows, and says nothing of why."""
+    name = "broken_" + table
+    world.query(
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ "
+        "BEGIN RAISE EXCEPTION 'out of order' USING ERRCODE = 'XX000'; END $$;"
+        f"CREATE TRIGGER {name} BEFORE INSERT ON {table} FOR EACH ROW "
+        f"WHEN ({when}) EXECUTE FUNCTION {name}(); SELECT 1")
+    try:
+        yield
+    finally:
+        world.query(f"DROP TRIGGER {name} ON {table}; "
+                    f"DROP FUNCTION {name}; SELECT 1")
+
+
+def rung(world, kind, ident):
+    return world.query("SELECT FROM alarms WHERE kind = %s AND payment = %s "
+                       "AND seen_at IS NULL", kind, ident)
+
+
+def test_claim_that_the_ledger_refuses(world):
+    """It may be the ledger's fault, so nothing is set aside: it is tried
+    later and later, and a person hears of it."""
+    shop = world.upstream()
+    before = alarms(world, "claim_refused")
+    payment = order(world, reference="BROKEN1")
+    with broken(world, "payments", "NEW.reference = 'BROKEN1'"):
+        ident = shop.submit(payment).body["id"]
+        wait_for("the alarm", lambda: rung(world, "claim_refused", ident), 60)
+        assert alarms(world, "claim_refused") == before + 1
+        assert world.worker.metrics()["foleni_claim_refusals"] >= 5
+    assert shop.wait_final(ident, 120)["status"] == "succeeded"
+    assert world.worker.metrics()["foleni_claim_refusals"] == 0
+    assert len(world.sim.pushes(payment["msisdn"])) == 1
+
+
+def test_callback_that_cannot_even_be_kept(world):
+    """Nothing else has its bytes: they are kept as soon as can be."""
+    ident, _ = unknown_payment(world, order(world))
+    before = alarms(world, "set_aside")
+    with broken(world, "stray_callbacks", f"NEW.payment = '{ident}'"):
+        answer = world.upstream().request(
+            "POST", wire.callback_path(ident, 1), b"broken",
+            {"Content-Type": "application/json"})
+        assert answer.status == 200
+        wait_for("the alarm", lambda: rung(world, "set_aside", ident), 60)
+        assert alarms(world, "set_aside") == before + 1
+        wait_for("it waits", lambda:
+                 world.worker.metrics()["foleni_events_later"] >= 1)
+    kept = wait_for("its bytes are kept", lambda: world.query(
+        "SELECT body FROM stray_callbacks WHERE payment = %s", ident), 60)
+    assert [bytes(k["body"]) for k in kept] == [b"broken"]
 
 
 def test_callback_that_the_ledger_refuses(world):
