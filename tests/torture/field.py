@@ -61,7 +61,7 @@ class Field(World):
         self.deaths, self.crashes = [], []
         self.kills = {}   # program -> when it was killed on purpose
         self.again = {}   # program -> when it is to be started again
-        self.postgres_began = []  # starts of the server
+        self.postgres_back = []  # when it could be written again
         self.forgets, self.recovered = 0, 0  # times, rows
         self._recovers_at = 0
         self.doubted, self._accepts_at = False, 0
@@ -262,12 +262,12 @@ class Field(World):
     def start_postgres(self):
         with self._as_postgres():
             self.server.start()
-        self.postgres_began.append(time.time())
+        self.postgres_back.append(time.time())
 
     def promote(self):
         """The primary is lost for good, its standby takes over."""
         dead = self.postgres.promote()
-        self.postgres_began.append(time.time())
+        self.postgres_back.append(time.time())
         remove(dead.directory)
         if not self.postgres.synchronous:
             self.forgot()
@@ -317,7 +317,7 @@ class Field(World):
             self.postgres.restore(backup)
         if standby:
             remove(standby.directory)
-        self.postgres_began.append(time.time())
+        self.postgres_back.append(time.time())
         self.forgot()
 
     def forgot(self):
@@ -363,6 +363,7 @@ class Field(World):
         self._frozen = False
         if self.server.running():
             self.server.thaw()
+            self.postgres_back.append(time.time())
 
     def query(self, sql, *arguments):
         """Nobody waits for a server that he himself has frozen."""
@@ -380,6 +381,8 @@ class Field(World):
                            + ("on" if on else "off"))
             cursor.execute("SELECT pg_reload_conf()")
         connection.close()
+        if not on:
+            self.postgres_back.append(time.time())
 
     def leader(self, dice):
         """A node whose loss hurts."""

@@ -99,7 +99,9 @@ class Tally:
 
     def takeovers(self, field, until):
         """From a death to the first look of another at each of its rows; by
-        the clock of Postgres, where it can be trusted."""
+        the clock of Postgres, where it can be trusted. Those during which
+        Postgres was restarted, frozen or read-only count apart: nobody could
+        have taken anything over."""
         if field.clock:
             return
         for death in field.deaths:
@@ -111,7 +113,7 @@ class Tally:
                     "cause = %s AND at > to_timestamp(%s) GROUP BY payment",
                     list(death.had), ORPHAN, death.at):
                 away = any(death.at - 1 < b < row["at"]
-                           for b in field.postgres_began)
+                           for b in field.postgres_back)
                 (self.hindered if away else self.took).append(
                     row["at"] - death.at)
             death.had.clear()
