@@ -370,6 +370,7 @@ enum err_code consumer_new(struct app *app, struct consumer **ret,
     flow_policy_from(cfg, &c->policy);
     tasks_init(c);
     memory_init(c);
+    sweep_init(c);
     c->told = must_alloc(told_max, sizeof(*c->told));
     c->telling = must_alloc((size_t)cfg->worker_batch_max, sizeof(*c->telling));
     if (cfg->recorder_enabled &&
@@ -406,6 +407,7 @@ void consumer_free(struct consumer *c)
     recorder_close(c->recorder, c->settled);
     tasks_done(c);
     memory_done(c);
+    sweep_done(c);
     due_done(c);
     free(c->told);
     free(c->telling);

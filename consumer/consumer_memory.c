@@ -89,6 +89,7 @@ static void read_marks(struct consumer *c)
     m->marks_n = m->at = m->asked = 0;
     m->missing = 0;
     m->changed = false;
+    sweep_list(c); /* first: a process that dies after it has more to show */
     if (c->recorder)
         recorder_each_begun(c->cfg->recorder_directory, add_mark, m);
     if (m->marks_n)
@@ -169,6 +170,8 @@ static void finish(struct consumer *c)
     m->phase = MEMORY_SURE;
     if (m->missing)
         intake_doubt(c->intake);
+    else if (!m->changed)
+        sweep_compared(c);
 }
 
 static void begin_pass(struct consumer *c)

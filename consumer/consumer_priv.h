@@ -96,6 +96,7 @@ struct consumer {
     struct notice *notice;
     struct pull *pull;
     struct memory *memory; /* consumer_memory.c's */
+    struct sweep *sweep;   /* consumer_sweep.c's */
 
     /* tasks */
     struct list free, to_look, looking, to_step, to_keep;
@@ -372,6 +373,16 @@ bool memory_sure(const struct consumer *c);
 /** Goes on towards it. */
 void memory_run(struct consumer *c);
 void memory_task_ended(struct consumer *c);
+
+/* --- consumer_sweep.c --- */
+
+void sweep_init(struct consumer *c);
+void sweep_done(struct consumer *c);
+
+/** Which files there are of the dead; what they show is compared after this. */
+void sweep_list(struct consumer *c);
+/** Payment and attempt of all that they show are in the ledger. */
+void sweep_compared(struct consumer *c);
 
 /* --- consumer_orphan.c --- */
 

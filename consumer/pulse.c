@@ -25,7 +25,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { Q_MEMORY, Q_BIRTH, Q_BEAT, Q_DEAD, Q_ORPHANS, Q_SETTLED };
+enum { Q_MEMORY, Q_BIRTH, Q_BEAT, Q_DEAD, Q_ORPHANS, Q_SETTLED, Q_RECORDERS };
 
 /* Dead workers looked at in one round; the rest come in the next. */
 #define DEAD_PER_ROUND 8
@@ -81,6 +81,9 @@ static const struct pg_statement statements[] = {
                    "ORDER BY p.state, p.id LIMIT $3::int"},
     [Q_SETTLED] = {"pulse_settled", "UPDATE workers SET settled_at = now() "
                                     "WHERE incarnation = $1"},
+    [Q_RECORDERS] = {"pulse_recorders",
+                     "SELECT recorder FROM workers WHERE settled_at IS NULL "
+                     "AND recorder <> '' LIMIT $1::int"},
 };
 
 struct look {
@@ -398,6 +401,44 @@ static void send_settled(struct pulse *p, int64_t incarnation, pg_done_fn done)
 void pulse_settled(struct pulse *p, int64_t incarnation)
 {
     send_settled(p, incarnation, nothing);
+}
+
+/* --- whose recorders are looked for --- */
+
+struct ask {
+    void (*done)(void *arg, const char *const *paths, size_t n);
+    void *arg;
+};
+
+static void recorders_read(void *arg, struct pg_result *const *results,
+                           size_t n, const struct err *err)
+{
+    struct ask *ask = arg;
+    size_t rows = err ? 0 : pg_rows(results[0]);
+    const char **paths = NULL;
+
+    (void)n;
+    if (!err && rows <= PULSE_RECORDERS_MAX)
+        paths = must_alloc(MAX(rows, 1), sizeof(*paths));
+    for (size_t i = 0; paths && i < rows; i++)
+        paths[i] = pg_get_text(results[0], i, 0, NULL);
+    ask->done(ask->arg, paths, paths ? rows : 0);
+    free(paths);
+    free(ask);
+}
+
+void pulse_recorders(struct pulse *p,
+                     void (*done)(void *arg, const char *const *paths,
+                                  size_t n),
+                     void *arg)
+{
+    struct ask *ask = NEW(struct ask);
+    struct pg_params *q = pg_params(p->pg);
+
+    *ask = (struct ask){done, arg};
+    pg_int4(q, PULSE_RECORDERS_MAX + 1);
+    pg_send(p->pg, Q_RECORDERS, q);
+    pg_sync(p->pg, recorders_read, ask);
 }
 
 /* --- the end --- */

@@ -87,6 +87,18 @@ void pulse_look(struct pulse *pulse);
 /** Says that nothing of @p incarnation is open: it is not looked at again. */
 void pulse_settled(struct pulse *pulse, int64_t incarnation);
 
+#define PULSE_RECORDERS_MAX 4096
+
+/**
+ * Asks which recorders incarnations that are not settled have registered, on
+ * whatever host. @p done runs once, with paths that are good until it returns;
+ * NULL: there was no answer, or there are more than PULSE_RECORDERS_MAX.
+ */
+void pulse_recorders(struct pulse *pulse,
+                     void (*done)(void *arg, const char *const *paths,
+                                  size_t n),
+                     void *arg);
+
 /** Ends this incarnation: all its rows are settled. Beats no more. */
 void pulse_leave(struct pulse *pulse, void (*done)(void *arg), void *arg);
 

@@ -104,7 +104,24 @@ void recorder_each_begun(const char *directory,
                          void *arg);
 
 /** Removes the file of a dead worker: all its rows are settled. A living one
- *  keeps its file, whatever a registration under its path made of it. */
-void recorder_remove(const char *path);
+ *  keeps its file, whatever a registration under its path made of it. Returns
+ *  whether it was removed now. */
+bool recorder_remove(const char *path);
+
+/* --- what the dead have left --- */
+
+enum recorder_kind {
+    RECORDER_WHOLE,  /* of this boot: recorder_each_begun() shows its marks */
+    RECORDER_SILENT, /* of another boot, or its process died while making it:
+                        nobody reads anything from it, ever                 */
+    RECORDER_TORN    /* what it held cannot be known                        */
+};
+
+/** Calls @p found for each file in @p directory that no process holds, in the
+ *  order of their names. One that cannot be opened counts as torn. */
+void recorder_each_dead(const char *directory,
+                        void (*found)(void *arg, const char *path,
+                                      enum recorder_kind kind),
+                        void *arg);
 
 #endif

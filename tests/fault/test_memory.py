@@ -226,6 +226,60 @@ def test_kafka_deleted_what_was_claimed(remembered):
     assert crowd.settle(world).count("succeeded") == 15
 
 
+SWEPT = "foleni_recorder_files_removed_total"
+KEPT = 'foleni_recorder_files{state="kept"}'
+TORN = 'foleni_recorder_files{state="torn"}'
+
+
+def lay(world, **files):
+    """Recorder files as processes leave them that nobody settles."""
+    for name, data in files.items():
+        (world.directory / "recorder" / f"worker-{name}.rec").write_bytes(data)
+
+
+def left(world):
+    """The files that are there, without the living worker's own."""
+    own = world.query("SELECT recorder FROM workers WHERE pid = %s "
+                      "ORDER BY incarnation DESC LIMIT 1", world.worker.pid)
+    return {path.name[7:-4] for path in
+            (world.directory / "recorder").glob("*.rec")
+            if str(path) not in {row["recorder"] for row in own}}
+
+
+def test_recorders_that_nobody_settles(fault_world):
+    """What is in the ledger, and what says nothing, is swept; what is torn
+    stays, and so does what the ledger does not know, until it does."""
+    world = fault_world().start()
+    paid = write(world, PARTITION, "old", 5)
+    wait_rows(world, paid)
+    wait_committed(world)
+    path, = (world.directory / "recorder").glob("*.rec")
+    whole = path.read_bytes()
+    lay(world, known=whole, torn=whole[:5000], blank=bytes(len(whole)),
+        older=whole[:16] + bytes(reversed(whole[16:52])) + whole[52:])
+    world.worker.stop()
+    world.start_worker(world.worker)
+    world.worker.wait_metric(SWEPT, 3, crowd.LIVENESS_S)
+    assert left(world) == {"torn"}
+    assert world.worker.metrics()[TORN] == 1
+    assert world.worker.metrics()[KEPT] == 0
+    world.worker.stop()
+    lay(world, unknown=whole)
+    execute(world, "DELETE FROM payments WHERE id = ANY(%s::uuid[])", paid)
+    execute(world, "UPDATE intake SET next_offset = 0 WHERE topic = %s "
+            "AND partition = %s", world.prefix + TOPIC, PARTITION)
+    world.start_worker(world.worker)
+    world.worker.wait_metric(STOPPED, 1, crowd.LIVENESS_S)
+    world.worker.wait_log(rb"recorders_compared .* without_payment=5", 60)
+    assert left(world) == {"torn", "unknown"}
+    assert world.worker.metrics()[KEPT] == 1
+    recover(world, "--why", "the test lost them", "--yes")
+    wait_rows(world, paid)
+    world.worker.wait_metric(SWEPT, 1, crowd.LIVENESS_S)
+    assert left(world) == {"torn"}
+    assert len(world.sim.pushes()) == 5
+
+
 def delete_records(world, partition, before):
     """DeleteRecords, version 1: what lies before an offset is gone."""
     topic = (world.prefix + TOPIC).encode()

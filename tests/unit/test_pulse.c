@@ -518,6 +518,56 @@ static void test_many_lost_hosts(void **state)
     WAIT(w, metric_get(M_WORKERS_DEAD) == 21);
 }
 
+/* --- whose recorders are looked for --- */
+
+struct paths {
+    int told, n;
+    bool known, mine, theirs, settled;
+};
+
+static void on_recorders(void *arg, const char *const *paths, size_t n)
+{
+    struct paths *p = arg;
+
+    p->told++;
+    p->known = paths != NULL;
+    p->n = (int)n;
+    for (size_t i = 0; i < n; i++) {
+        p->mine |= strcmp(paths[i], "/var/lib/foleni/recorder/"
+                                    "worker-abc.rec") == 0;
+        p->theirs |= strcmp(paths[i], "/elsewhere/worker-def.rec") == 0;
+        p->settled |= strcmp(paths[i], "/elsewhere/worker-ghi.rec") == 0;
+    }
+}
+
+/* Of the living and of the dead of any host, but not of who is settled; too
+   many are as good as no answer. */
+static void test_recorders_looked_for(void **state)
+{
+    struct world *w = *state;
+    struct paths p = {0};
+
+    WAIT(w, w->born == 1);
+    ledger_run(w->other,
+               "INSERT INTO workers (incarnation, host, boot, pid, recorder, "
+               "settled_at) VALUES (1, 'there', 'b', 1, "
+               "'/elsewhere/worker-def.rec', NULL), "
+               "(2, 'there', 'b', 2, '/elsewhere/worker-ghi.rec', now()), "
+               "(3, 'there', 'b', 3, '', NULL)");
+    pulse_recorders(w->pulse, on_recorders, &p);
+    WAIT(w, p.told == 1);
+    assert_true(p.known && p.mine && p.theirs && !p.settled);
+    assert_int_equal(p.n, 2);
+    ledger_run(w->other,
+               "INSERT INTO workers (incarnation, host, boot, pid, recorder) "
+               "SELECT 3 + n, 'there', 'b', 4, 'worker-' || n "
+               "FROM generate_series(1, 4095) n");
+    pulse_recorders(w->pulse, on_recorders, &p);
+    WAIT(w, p.told == 2);
+    assert_false(p.known);
+    assert_int_equal(p.n, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -541,6 +591,7 @@ int main(void)
         TEST(test_forgotten),
         TEST(test_at_most_a_batch),
         TEST(test_many_lost_hosts),
+        TEST(test_recorders_looked_for),
     };
 
     log_open("test_pulse", LOG_ERROR, false);

@@ -438,6 +438,118 @@ static void test_open_makes_its_directory(void **state)
     assert_null(r);
 }
 
+/* --- what the dead have left --- */
+
+struct left {
+    char paths[8][1024];
+    enum recorder_kind kinds[8];
+    int n;
+};
+
+static void add_left(void *arg, const char *path, enum recorder_kind kind)
+{
+    struct left *left = arg;
+
+    must(left->n < 8);
+    snprintf(left->paths[left->n], sizeof(left->paths[0]), "%s", path);
+    left->kinds[left->n++] = kind;
+}
+
+/* What the last recorder's file counts as now, -1 = as held, or not there. */
+static int kind_of_last(struct world *w)
+{
+    struct left left = {.n = 0};
+
+    recorder_each_dead(w->directory, add_left, &left);
+    for (int i = 0; i < left.n; i++)
+        if (strcmp(left.paths[i], w->path) == 0)
+            return (int)left.kinds[i];
+    return -1;
+}
+
+static void test_what_the_dead_left(void **state)
+{
+    struct world *w = *state;
+    pid_t pid = live(w, begin_one_answer_two);
+
+    assert_int_equal(kind_of_last(w), -1);
+    must(kill(pid, SIGSTOP) == 0); /* frozen is not dead */
+    assert_int_equal(kind_of_last(w), -1);
+    assert_false(recorder_remove(w->path));
+    kill_it(pid);
+    assert_int_equal(kind_of_last(w), RECORDER_WHOLE);
+    scribble(w, "00000000-0000-0000-0000-000000000000", 36, BOOT_AT);
+    assert_int_equal(kind_of_last(w), RECORDER_SILENT);
+    scribble(w, "", 1, BOOT_AT); /* of whatever boot */
+    assert_int_equal(kind_of_last(w), RECORDER_TORN);
+    assert_true(recorder_remove(w->path));
+    assert_false(recorder_remove(w->path));
+    assert_int_equal(kind_of_last(w), -1);
+}
+
+/* Whatever was done to a file that may hold marks, nobody calls it silent. */
+static void test_torn_is_never_silent(void **state)
+{
+    static const off_t sizes[] = {1, HEAD_SIZE - 1, HEAD_SIZE,
+                                  HEAD_SIZE + SLOTS * SLOT_SIZE - 1,
+                                  HEAD_SIZE + SLOTS * SLOT_SIZE + 1};
+    static const uint64_t counts[] = {0, SLOTS - 1, UINT64_MAX};
+    char zeros[HEAD_SIZE] = {0};
+    struct world *w = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        kill_it(live(w, begin_one_answer_two));
+        must(truncate(w->path, sizes[i]) == 0);
+        assert_int_equal(kind_of_last(w), RECORDER_TORN);
+    }
+    kill_it(live(w, begin_one_answer_two));
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+        scribble(w, &counts[i], sizeof(counts[i]), SLOTS_AT);
+        assert_int_equal(kind_of_last(w), RECORDER_TORN);
+    }
+    scribble(w, zeros, sizeof(zeros), 0); /* its head is gone, marks are not */
+    assert_int_equal(kind_of_last(w), RECORDER_TORN);
+    must(unlink(w->path) == 0 && mkdir(w->path, 0700) == 0);
+    assert_int_equal(kind_of_last(w), RECORDER_TORN); /* no file at all */
+    must(rmdir(w->path) == 0);
+}
+
+/* Its process died before the first mark was possible. */
+static void test_died_while_making_it(void **state)
+{
+    struct world *w = *state;
+
+    kill_it(live(w, die_at_once));
+    must(truncate(w->path, 0) == 0);
+    assert_int_equal(kind_of_last(w), RECORDER_SILENT);
+    must(truncate(w->path, HEAD_SIZE + SLOTS * SLOT_SIZE) == 0);
+    assert_int_equal(kind_of_last(w), RECORDER_SILENT);
+}
+
+/* A file in the making may be swept before it is locked: another is made, and
+   no living worker is ever without its own. */
+static void test_swept_in_the_making(void **state)
+{
+    struct world *w = *state;
+    pid_t pid = fork();
+
+    must(pid >= 0);
+    while (pid == 0) {
+        struct left left = {.n = 0};
+
+        recorder_each_dead(w->directory, add_left, &left);
+        for (int i = 0; i < left.n; i++)
+            (void)recorder_remove(left.paths[i]);
+    }
+    for (int i = 0; i < 500; i++) {
+        struct recorder *r = make(w);
+
+        assert_true(is_there(w->path));
+        recorder_close(r, true);
+    }
+    kill_it(pid);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -459,6 +571,10 @@ int main(void)
         TEST(test_a_text_without_end),
         TEST(test_open_and_close),
         TEST(test_open_makes_its_directory),
+        TEST(test_what_the_dead_left),
+        TEST(test_torn_is_never_silent),
+        TEST(test_died_while_making_it),
+        TEST(test_swept_in_the_making),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
