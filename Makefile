@@ -126,6 +126,7 @@ histories: $(HISTORIES) ## Random histories of one payment (N= SEED= ONLY=)
 
 .PHONY: mutants
 mutants: $(HISTORIES) $(BUILD)/tests/test_flow $(BUILD)/tests/test_flow_money \
+         $(BUILD)/tests/test_flow_replay \
          $(BUILD)/tests/test_verdict ## The flow broken on purpose: all noticed?
 	@FOLENI_BUILD=$(BUILD) tests/mutants/run $(ARGS)
 

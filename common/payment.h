@@ -103,6 +103,8 @@ struct payment {
     char receipt[RECEIPT_MAX + 1];  /* M-Pesa receipt, "" = not known */
     int64_t paid_at;                /* 0 = not known                  */
     int paid_attempt; /* which was first said to be paid, 0 = none   */
+    int replays;      /* how often it came back from the dead        */
+    int64_t replay;   /* ... and the task that last did, 0 = none    */
 };
 
 const char *payment_state_name(enum payment_state s);

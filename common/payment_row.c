@@ -81,6 +81,8 @@ static void read_result(struct cursor *c, struct payment *p)
     next_text(c, p->receipt, sizeof(p->receipt));
     p->paid_at = next_time(c);
     p->paid_attempt = (int)next_int(c);
+    p->replays = (int)next_int(c);
+    p->replay = next_int(c);
 }
 
 void payment_row_read(const struct pg_result *r, size_t row, size_t col,

@@ -20,7 +20,8 @@ struct pg_result;
     "p.mac_key, p.spent, p.owner, p.holds_phone, p.pushed_at, "            \
     "p.next_action_at, p.auth_version, p.queries, p.query_code, "          \
     "p.query_code_at, p.checkout_id, p.merchant_id, p.class, p.evidence, " \
-    "p.code, p.text, p.receipt, p.paid_at, p.paid_attempt"
+    "p.code, p.text, p.receipt, p.paid_at, p.paid_attempt, "               \
+    "p.replays, p.replay"
 
 /** Whether an open attempt names key $1 of callback paths, or none (an attempt
  *  of before there were numbers): one boolean. `waiting` is 3, for its proof 3,

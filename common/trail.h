@@ -28,8 +28,8 @@
     "record_send(ROW(" p ".client, " p ".fingerprint, " p ".msisdn, " p     \
     ".amount, " p ".shortcode, " p ".priority, " p ".ask_again, " p         \
     ".reference, " p ".description, " p ".metadata, " p ".requested_at, " p \
-    ".expires_at, " p ".deadline_at, " p ".source_topic, " p                \
-    ".source_partition, " p ".source_offset))"
+    ".expires_at, " p ".source_topic, " p ".source_partition, " p           \
+    ".source_offset))"
 
 _Static_assert(sizeof(TRAIL_SEED("p")) > sizeof("record_send(ROW(p.client))"),
                "a chain that begins with nothing proves nothing");

@@ -29,6 +29,23 @@ struct buf;
 
 #define KIND_C2B "c2b"
 
+/* Of a dead letter, behind the record's own: of two with one name the last one
+   is ours. The first two also stand in a record that was replayed. */
+#define HDR_REPLAYS "foleni-replay-count"
+#define HDR_REPLAY "foleni-replay-id"
+#define HDR_ATTEMPTS "foleni-attempts"
+#define HDR_FIRST_FAILURE "foleni-first-failure" /* epoch ms */
+#define HDR_LAST_FAILURE "foleni-last-failure"
+#define HDR_ERROR_CLASS "foleni-error-class"
+#define HDR_ERROR_CODE "foleni-error-code"
+#define HDR_ERROR_MESSAGE "foleni-error-message"
+#define HDR_SOURCE_TOPIC "foleni-source-topic"
+#define HDR_SOURCE_PARTITION "foleni-source-partition"
+#define HDR_SOURCE_OFFSET "foleni-source-offset"
+#define HDR_SOURCE_TIMESTAMP "foleni-source-timestamp"
+#define HDR_STAGE "foleni-stage" /* "intake", "claim", "flow" */
+#define HDR_LEFT_OUT "foleni-left-out"
+
 /**
  * What was wrong with a request, for problem+json and dead letters. Codes of
  * the body: "invalid_json", "invalid_field", "unknown_field", "missing_field",

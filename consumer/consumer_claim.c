@@ -20,6 +20,7 @@
 #include "consumer/consumer_priv.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define CLAIM_AGAIN_US (100 * US_PER_MS)
 #define CLAIM_TRIES_WARN 20
@@ -58,6 +59,20 @@ static void letter_done(void *arg, const struct err *err)
     go_round(c, "letter", CLAIM_AGAIN_US, err);
 }
 
+/* A decimal header of the record, 0 when there is none or another thing. */
+static int64_t number_header(const struct kafka_record *r, const char *name)
+{
+    char text[24];
+    size_t len;
+    const char *value = kafka_header(r, name, &len);
+
+    if (!value || len >= sizeof(text))
+        return 0;
+    memcpy(text, value, len);
+    text[len] = '\0';
+    return MAX(strtoll(text, NULL, 10), 0);
+}
+
 static enum err_code write_letter(struct consumer *c,
                                   const struct kafka_record *record,
                                   const struct uuid *payment, const char *stage,
@@ -73,6 +88,8 @@ static enum err_code write_letter(struct consumer *c,
         .error_message = text,
         .first_failure_at = now,
         .last_failure_at = now,
+        .replay_count = number_header(record, HDR_REPLAYS),
+        .replay = number_header(record, HDR_REPLAY),
     };
 
     if (tell_dead(c->tell, record, &letter, letter_done, c, err)) {
@@ -163,6 +180,8 @@ static void record_fetched(void *arg, const struct kafka_record *record,
         .error_message = p->text,
         .first_failure_at = p->created_at,
         .last_failure_at = p->updated_at,
+        .replay_count = p->replays,
+        .replay = p->replay,
     };
     struct err err = {0};
 

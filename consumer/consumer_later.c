@@ -116,6 +116,7 @@ static bool is_found_again(const struct task *t)
     case FLOW_CALLBACK:
     case FLOW_MONEY:
     case FLOW_RESOLVED:
+    case FLOW_REPLAYED:
     case FLOW_RECOVERED: break;
     }
     /* what a dead worker's recorder shows */

@@ -131,6 +131,7 @@ static void fill(struct task *t, const struct notice_finding *f)
     e->attempt = f->attempt;
     e->evidence = f->source;
     e->decision = f->decision;
+    e->replay = f->replay;
     e->force = f->force;
     e->money.paid_at = f->paid_at;
     text_copy(e->money.receipt, sizeof(e->money.receipt), f->receipt);
@@ -144,7 +145,9 @@ static void on_finding(void *arg, const struct notice_finding *f)
         [NOTICE_TAKEN] = FLOW_RECEIPT_TAKEN,
         [NOTICE_DECISION] = FLOW_RESOLVED,
     };
-    struct task *t = task_new(arg, NULL, &f->payment, kinds[f->means]);
+    bool replay = f->means == NOTICE_DECISION && f->decision == RESOLVE_REPLAY;
+    struct task *t = task_new(arg, NULL, &f->payment,
+                              replay ? FLOW_REPLAYED : kinds[f->means]);
 
     fill(t, f);
     task_event(t);

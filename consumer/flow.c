@@ -23,6 +23,7 @@ void flow_policy_from(const struct config *cfg, struct flow_policy *ret)
 {
     *ret = (struct flow_policy){
         .attempts_max = (int)cfg->payments_attempts_max,
+        .replays_max = (int)cfg->payments_replays_max,
         .mac_key = (int)cfg->callbacks_mac_key_id,
         .backoff_min_us = cfg->payments_backoff_min_ms * US_PER_MS,
         .backoff_max_us = cfg->payments_backoff_max_ms * US_PER_MS,
@@ -85,7 +86,8 @@ static bool concerns(const struct payment *p, const struct flow_event *e)
     case FLOW_NO_MONEY:
     case FLOW_RESOLVED:
     case FLOW_RECEIPT_TAKEN:
-    case FLOW_RECOVERED: return true;
+    case FLOW_RECOVERED:
+    case FLOW_REPLAYED: return true;
     }
     return false;
 }
@@ -130,6 +132,7 @@ void flow_step(const struct payment *p, const struct flow_event *e,
         [FLOW_RESOLVED] = flow_resolved,
         [FLOW_RECEIPT_TAKEN] = flow_receipt_taken,
         [FLOW_RECOVERED] = flow_recovered,
+        [FLOW_REPLAYED] = flow_replayed,
     };
     struct step s = {
         .was = p,
@@ -218,7 +221,7 @@ bool flow_may_move(enum payment_state from, enum payment_state to)
         [PAYMENT_REJECTED] = TO(PAYMENT_SUCCEEDED),
         [PAYMENT_CANCELLED] = TO(PAYMENT_SUCCEEDED),
         [PAYMENT_SUPERSEDED] = TO(PAYMENT_SUCCEEDED),
-        [PAYMENT_DEAD] = TO(PAYMENT_SUCCEEDED),
+        [PAYMENT_DEAD] = TO(PAYMENT_SUCCEEDED) | TO(PAYMENT_WAITING),
     };
 #undef TO
 

@@ -30,6 +30,7 @@ enum flow_action {
 /** Figures of the flow, from the settings; all durations in us. */
 struct flow_policy {
     int attempts_max;
+    int replays_max;
     int64_t backoff_min_us, backoff_max_us;
     int64_t busy_phone_min_us, busy_phone_max_us;
     int64_t phone_hold_us;
@@ -48,11 +49,19 @@ void flow_policy_from(const struct config *cfg, struct flow_policy *ret);
  *  that is unknown. */
 int64_t flow_wait_max(const struct flow_policy *policy);
 
-/** What a person may decide about an unknown or unresolved payment. */
+/** What a person may decide: but for REPLAY, about what is unknown or
+ *  unresolved. Numbers stand in notices.decision. */
 enum resolution {
     RESOLVE_PAID,     /* with the receipt                                */
     RESOLVE_NOT_PAID, /* it is over                                      */
-    RESOLVE_AGAIN     /* push again: the person stands for the proof     */
+    RESOLVE_AGAIN,    /* push again: the person stands for the proof     */
+    RESOLVE_REPLAY    /* a dead one comes back: REPLAYED                 */
+};
+
+/** How a dead payment comes back (rule S22). */
+struct replay_terms {
+    int64_t id;      /* the task, replays.id                             */
+    int64_t give_us; /* its new deadline lies that far ahead             */
 };
 
 struct flow_event {
@@ -73,7 +82,8 @@ struct flow_event {
                                gave the receipt to the other payment    */
     bool shared; /* the receipt is bound to another payment too, on as good
                     evidence: neither gives way (S15)                  */
-    enum resolution decision; /* RESOLVED                              */
+    enum resolution decision;   /* RESOLVED                              */
+    struct replay_terms replay; /* REPLAYED                            */
     bool force;       /* RESOLVED, NO_MONEY: though its worker may live (S11) */
     struct err why;   /* NOT_SENT, LOST, RESOLVED: for the result's text */
     bool unreachable; /* NOT_SENT: name, connect or TLS                 */
@@ -86,8 +96,8 @@ struct flow_out {
     bool changed; /* `next` must be written on the version seen         */
     struct payment next;
     bool actions[FLOW_ACTIONS_N];
-    const char *refused; /* NO_MONEY, RESOLVED: why nothing was done, in
-                            words for a person; NULL = it was not refused */
+    const char *refused; /* NO_MONEY, RESOLVED, REPLAYED: why nothing was done,
+                            in words for a person; NULL = it was not refused */
 };
 
 /** What event @p e makes of @p p at @p now_at (database's clock, us). */

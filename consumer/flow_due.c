@@ -11,8 +11,9 @@
 
 static void expire(struct step *s)
 {
-    /* an attempt that was proven unsent has no time, those before it count */
-    bool pushed = s->p->pushed_at != 0 || s->p->spent > 0;
+    /* an attempt that was proven unsent has no time, those before it count,
+       also those of before a replay */
+    bool pushed = s->p->pushed_at != 0 || s->p->spent > 0 || s->p->replays > 0;
 
     if (s->p->waits == WAIT_PROOF || s->p->class == RESULT_NO_ANSWER) {
         /* the callback's word stands */

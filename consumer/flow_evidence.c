@@ -31,12 +31,14 @@ static int64_t next_prompt_at(const struct step *s)
 
 /* Whether the client wants another prompt after this one was not answered, and
    the deadline leaves time for it. Every attempt that counts is taken for a
-   prompt: there are never more than 1 + ask_again. */
+   prompt: there are never more than 1 + ask_again; a replay forgets the count,
+   and allows none. */
 static bool may_ask_again(const struct step *s)
 {
     const struct payment *p = s->p;
 
     return s->e->verdict.class == RESULT_NO_ANSWER && *p->checkout_id &&
+           p->replays == 0 &&
            p->spent < MIN(p->req.ask_again, s->policy->attempts_max - 1) &&
            next_prompt_at(s) < p->deadline_at;
 }
@@ -90,7 +92,7 @@ static void callback_prove(struct step *s)
    which then reached the customer. */
 static bool may_be_own(const struct step *s)
 {
-    return s->p->spent > 0;
+    return s->p->spent > 0 || s->p->replays > 0;
 }
 
 static void callback_repeat(struct step *s)

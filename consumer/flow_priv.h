@@ -96,5 +96,6 @@ void flow_money(struct step *s);
 void flow_no_money(struct step *s);
 void flow_resolved(struct step *s);
 void flow_receipt_taken(struct step *s);
+void flow_replayed(struct step *s);
 
 #endif

@@ -164,7 +164,10 @@ enum {
     C_RESOLVED,
     C_GONE,
     C_OWNED,
-    C_DENIED
+    C_DENIED,
+    C_REPLAY,
+    C_GIVE_MS,
+    C_ORDERED_AGAIN
 };
 
 /* A payment and, in the next column, its attempt. */
@@ -204,6 +207,9 @@ static void read_decision(const struct pg_result *r, size_t row,
     l->resolved = pg_get_bool(r, row, C_RESOLVED);
     l->gone = pg_get_bool(r, row, C_GONE);
     l->owned = pg_get_bool(r, row, C_OWNED);
+    l->replay.id = pg_get_int(r, row, C_REPLAY);
+    l->replay.give_us = pg_get_int(r, row, C_GIVE_MS) * US_PER_MS;
+    l->ordered_again = pg_get_bool(r, row, C_ORDERED_AGAIN);
 }
 
 static void read_look(const struct pg_result *r, size_t row,
@@ -233,6 +239,7 @@ static void hand_out(struct notice *n, const struct notice_look *l,
         .version = a->means == NOTICE_DECISION ? l->version : 0,
         .source = a->means == NOTICE_TAKEN ? a->stronger : l->source,
         .decision = l->decision,
+        .replay = l->replay,
         .force = l->gone,
         .paid_at = l->paid_at,
     };

@@ -62,13 +62,14 @@ struct notice_finding {
     enum notice_means {
         NOTICE_MONEY,   /* the payment is paid: FLOW_MONEY             */
         NOTICE_TAKEN,   /* its receipt is another's: FLOW_RECEIPT_TAKEN */
-        NOTICE_DECISION /* a person's: FLOW_RESOLVED                   */
+        NOTICE_DECISION /* a person's: FLOW_RESOLVED, FLOW_REPLAYED    */
     } means;
     struct uuid payment;
     int attempt;
     int version; /* DECISION: holds for this version alone, else 0    */
     enum evidence source;
     enum resolution decision;      /* DECISION                             */
+    struct replay_terms replay;    /* DECISION of RESOLVE_REPLAY           */
     bool force;                    /* DECISION: S11 is met                 */
     char why[RESULT_TEXT_MAX + 1]; /* DECISION                        */
     char receipt[RECEIPT_MAX + 1];

@@ -100,6 +100,8 @@ static void judge_decision(const struct notice_look *look,
         refuse(ret, look, "the payment has changed since it was looked at");
     else if (look->owned)
         refuse(ret, look, "another payment has this receipt");
+    else if (look->ordered_again)
+        refuse(ret, look, "its client has asked for the same anew");
     else if (look->decision != RESOLVE_PAID && !look->gone)
         refuse(ret, look, "its worker is not proven dead");
     else

@@ -57,6 +57,8 @@ struct notice_look {
     bool resolved; /* its next version is this decision               */
     bool gone;     /* forced, or its worker is proven dead (S11)      */
     bool owned;    /* another payment has the receipt                 */
+    struct replay_terms replay;
+    bool ordered_again; /* its client has asked for the same anew (S22)   */
 };
 
 /** What is to be done with a notice. */

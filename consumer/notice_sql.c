@@ -18,7 +18,8 @@ _Static_assert(PAYMENT_SENDING == 1 && PAYMENT_PROMPTED == 2 &&
 _Static_assert(NOTICE_OPEN == 0 && NOTICE_APPLIED == 1 &&
                    NOTICE_UNMATCHED == 3 && NOTICE_AMBIGUOUS == 4,
                "numbers in the statements");
-_Static_assert(FLOW_RESOLVED == 14 && RESOLVE_AGAIN == 2,
+_Static_assert(FLOW_RESOLVED == 14 && FLOW_REPLAYED == 17 &&
+                   RESOLVE_REPLAY == 3,
                "numbers in the statements");
 
 #define US " * interval '1 us'"
@@ -82,12 +83,13 @@ static const char take_sql[] =
     "u.payment, u.attempt, u.version, u.decision, u.why, "
     "t.version = u.version AS seen_so, "
     "EXISTS (SELECT 1 FROM timeline l WHERE l.payment = u.payment "
-    "AND l.version = u.version + 1 AND l.cause = 14) AS resolved, "
+    "AND l.version = u.version + 1 AND l.cause IN (14, 17)) AS resolved, "
     "u.forced OR t.owner IS NULL OR " GONE " AS gone, "
     "h.id <> u.payment AS owned, "
     "u.source IN (4, 5) AND EXISTS (SELECT 1 FROM notices x "
     "WHERE x.source IN (4, 5) AND x.source = u.source "
-    "AND x.receipt = u.receipt AND x.id <> u.id) AS denied "
+    "AND x.receipt = u.receipt AND x.id <> u.id) AS denied, u.replay, u.give_ms, "
+    "u.decision = 3 AND ordered_again(t) AS ordered_again "
     "FROM u "
     "LEFT JOIN LATERAL (SELECT p.id, p.attempt, p.evidence, " FITS " AS fits "
     "FROM payments p WHERE p.receipt = u.receipt "

@@ -233,7 +233,7 @@ static const char holders_sql[] =
 #define STEP_HASH                                                        \
     TRAIL_HASH("p.hash", "r.id", "r.version", "r.updated_at", "r.state", \
                "r.waits", "r.attempt", "r.cause", "r.code", "r.text",    \
-               "r.evidence", "r.receipt", "$28::int8")
+               "r.evidence", "r.receipt", "$31::int8")
 
 /* published_version is not among them: store_told() alone moves it. */
 #define STEP_BEGIN                                                            \
@@ -248,7 +248,8 @@ static const char holders_sql[] =
     "checkout_id = r.checkout_id, merchant_id = r.merchant_id, "              \
     "class = r.class, evidence = r.evidence, code = r.code, "                 \
     "text = r.text, receipt = r.receipt, paid_at = r.paid_at, "               \
-    "paid_attempt = r.paid_attempt, "                                         \
+    "paid_attempt = r.paid_attempt, deadline_at = r.deadline_at, "            \
+    "replays = r.replays, replay = r.replay, "                                \
     "hash = CASE WHEN r.version = r.seen THEN p.hash ELSE " STEP_HASH " END " \
     "FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::int4[]) AS seen, "     \
     "unnest($3::int2[]) AS cause, unnest($4::int4[]) AS version, "            \
@@ -268,7 +269,9 @@ static const char holders_sql[] =
     "unnest($23::text[]) AS text, unnest($24::text[]) AS receipt, "           \
     "unnest($25::timestamptz[]) AS paid_at, "                                 \
     "unnest($26::int2[]) AS mac_key, "                                        \
-    "unnest($27::int4[]) AS paid_attempt) AS r "                              \
+    "unnest($27::int4[]) AS paid_attempt, "                                   \
+    "unnest($28::timestamptz[]) AS deadline_at, "                             \
+    "unnest($29::int2[]) AS replays, unnest($30::int8[]) AS replay) AS r "    \
     "WHERE p.id = r.id AND p.version = r.seen "
 #define STEP_END                                                           \
     "RETURNING p.id, p.version, p.updated_at, p.state, p.waits, "          \
@@ -276,17 +279,17 @@ static const char holders_sql[] =
     "r.cause), t AS (INSERT INTO timeline (payment, version, at, state, "  \
     "waits, attempt, cause, code, text, evidence, receipt, worker, tx, "   \
     "hash) SELECT id, version, updated_at, state, waits, attempt, cause, " \
-    "code, text, evidence, receipt, $28::int8, " TRAIL_TX ", hash FROM w " \
+    "code, text, evidence, receipt, $31::int8, " TRAIL_TX ", hash FROM w " \
     "WHERE version <> seen " ONCE ") "                                     \
     "SELECT id FROM w"
 
 static const char step_sql[] = STEP_BEGIN STEP_END;
 
-/* The same for a new attempt, which needs the phone. $29 two-minute rule. */
+/* The same for a new attempt, which needs the phone. $32 two-minute rule. */
 static const char take_sql[] = STEP_BEGIN
     "AND NOT EXISTS (SELECT 1 FROM payments h "
     "WHERE h.msisdn = p.msisdn AND h.holds_phone AND h.id <> p.id) "
-    "AND " NO_EQUAL_AMOUNT("p", "$29") "AND " NOT_SETTLED("$28") STEP_END;
+    "AND " NO_EQUAL_AMOUNT("p", "$32") "AND " NOT_SETTLED("$31") STEP_END;
 
 /* Of what this very unit has written: the version alone may be another's. */
 #define WRITTEN                                                      \

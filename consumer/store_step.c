@@ -52,10 +52,11 @@ static void put_text(struct pg_params *p, const char *s)
     pg_text(p, *s ? s : NULL);
 }
 
-static void put_owner(struct pg_params *p, int64_t owner)
+/* 0 is null */
+static void put_number(struct pg_params *p, int64_t n)
 {
-    if (owner)
-        pg_int8(p, owner);
+    if (n)
+        pg_int8(p, n);
     else
         pg_null(p);
 }
@@ -86,7 +87,7 @@ static void put_state(struct pg_params *p, struct step_row *const *rows,
     INT2(waits);
     INT4(attempt);
     INT4(spent);
-    STORE_PUT(p, PG_INT8, n, put_owner(p, NEXT(owner)));
+    STORE_PUT(p, PG_INT8, n, put_number(p, NEXT(owner)));
     STORE_PUT(p, PG_BOOL, n, pg_bool(p, NEXT(holds_phone)));
     TIME(pushed_at);
     TIME(next_action_at);
@@ -110,6 +111,9 @@ static void put_evidence(struct pg_params *p, struct step_row *const *rows,
     TIME(paid_at);
     INT2(mac_key);
     INT4(paid_attempt);
+    TIME(deadline_at);
+    INT2(replays);
+    STORE_PUT(p, PG_INT8, n, put_number(p, NEXT(replay)));
 }
 
 static struct pg_params *put_rows(struct store *store,
@@ -119,7 +123,7 @@ static struct pg_params *put_rows(struct store *store,
 
     put_state(p, rows, n);
     put_evidence(p, rows, n);
-    put_owner(p, store->owner); /* who writes, for the timeline */
+    put_number(p, store->owner); /* who writes, for the timeline */
     return p;
 }
 
@@ -158,7 +162,7 @@ static void send_takers(struct store *store, struct step_row *const *rows,
     pg_int8(p, store->policy.same_amount_gap_us);
     pg_send(store->pg, STORE_TAKE, p);
     pg_keep(p, 2); /* ids and versions seen */
-    put_owner(p, store->owner);
+    put_number(p, store->owner);
     pg_send(store->pg, STORE_STILL, p);
     send_unparked(store, rows, n);
 }

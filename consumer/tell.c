@@ -19,7 +19,7 @@
 
 #define EVENT_MAX 8192
 #define MESSAGE_MAX 512 /* bytes of foleni-error-message */
-#define LETTER_HEADERS_MAX 14
+#define LETTER_HEADERS_MAX 15
 
 struct telling {
     struct list node; /* in free while unused */
@@ -150,7 +150,7 @@ void tell_status(struct tell *t, const struct payment *p, tell_done_fn done,
 struct letter_texts {
     char payment[UUID_TEXT_SIZE], attempts[16], first[24], last[24];
     char message[MESSAGE_MAX + 1], partition[16], offset[24], at[24];
-    char replays[24];
+    char replays[24], replay[24];
 };
 
 static void number(char *to, size_t size, int64_t n)
@@ -176,18 +176,22 @@ static size_t letter_headers(const struct kafka_record *r,
     number(x->offset, sizeof(x->offset), r->offset);
     number(x->at, sizeof(x->at), r->timestamp_at / US_PER_MS);
     number(x->replays, sizeof(x->replays), l->replay_count);
-    text_header(&h[n++], "foleni-attempts", x->attempts);
-    text_header(&h[n++], "foleni-first-failure", x->first);
-    text_header(&h[n++], "foleni-last-failure", x->last);
-    text_header(&h[n++], "foleni-error-class", l->error_class);
-    text_header(&h[n++], "foleni-error-code", l->error_code);
-    text_header(&h[n++], "foleni-error-message", x->message);
-    text_header(&h[n++], "foleni-source-topic", r->topic);
-    text_header(&h[n++], "foleni-source-partition", x->partition);
-    text_header(&h[n++], "foleni-source-offset", x->offset);
-    text_header(&h[n++], "foleni-source-timestamp", x->at);
-    text_header(&h[n++], "foleni-stage", l->stage);
-    text_header(&h[n++], "foleni-replay-count", x->replays);
+    text_header(&h[n++], HDR_ATTEMPTS, x->attempts);
+    text_header(&h[n++], HDR_FIRST_FAILURE, x->first);
+    text_header(&h[n++], HDR_LAST_FAILURE, x->last);
+    text_header(&h[n++], HDR_ERROR_CLASS, l->error_class);
+    text_header(&h[n++], HDR_ERROR_CODE, l->error_code);
+    text_header(&h[n++], HDR_ERROR_MESSAGE, x->message);
+    text_header(&h[n++], HDR_SOURCE_TOPIC, r->topic);
+    text_header(&h[n++], HDR_SOURCE_PARTITION, x->partition);
+    text_header(&h[n++], HDR_SOURCE_OFFSET, x->offset);
+    text_header(&h[n++], HDR_SOURCE_TIMESTAMP, x->at);
+    text_header(&h[n++], HDR_STAGE, l->stage);
+    text_header(&h[n++], HDR_REPLAYS, x->replays);
+    if (l->replay) {
+        number(x->replay, sizeof(x->replay), l->replay);
+        text_header(&h[n++], HDR_REPLAY, x->replay);
+    }
     must(n <= LETTER_HEADERS_MAX);
     return n;
 }
@@ -208,12 +212,19 @@ static enum err_code tell_without(struct tell *t,
 
     number(size, sizeof(size), (int64_t)record->value_len);
     out.headers_n = letter_headers(record, letter, &texts, headers);
-    text_header(&headers[out.headers_n++], "foleni-left-out", size);
+    text_header(&headers[out.headers_n++], HDR_LEFT_OUT, size);
     log_error("tell", "letter_without_record", KV("topic", record->topic),
               KV_INT("partition", record->partition),
               KV_INT("offset", record->offset),
               KV_INT("bytes", record->value_len));
     return kafka_produce(t->producer, &out, done, arg, err);
+}
+
+/* Of an earlier replay: the letter has its own. */
+static bool is_replay_header(const struct kafka_header *h)
+{
+    return strcmp(h->name, HDR_REPLAYS) == 0 ||
+           strcmp(h->name, HDR_REPLAY) == 0;
 }
 
 enum err_code tell_dead(struct tell *t, const struct kafka_record *record,
@@ -223,11 +234,12 @@ enum err_code tell_dead(struct tell *t, const struct kafka_record *record,
     struct kafka_header headers[KAFKA_HEADERS_MAX + LETTER_HEADERS_MAX];
     struct kafka_record out = *record;
     struct letter_texts texts;
-    size_t n = MIN(record->headers_n, KAFKA_HEADERS_MAX);
+    size_t own = MIN(record->headers_n, KAFKA_HEADERS_MAX), n = 0;
     enum err_code code;
 
-    for (size_t i = 0; i < n; i++)
-        headers[i] = record->headers[i];
+    for (size_t i = 0; i < own; i++)
+        if (!is_replay_header(&record->headers[i]))
+            headers[n++] = record->headers[i];
     n += letter_headers(record, letter, &texts, headers + n);
     out.topic = t->dead;
     out.headers = headers;

@@ -39,6 +39,7 @@ struct letter {
     const char *error_class, *error_code, *error_message;
     int64_t first_failure_at, last_failure_at;
     int64_t replay_count;
+    int64_t replay; /* the task that brought it back last, 0 = none       */
 };
 
 /**

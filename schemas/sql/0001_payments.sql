@@ -1,6 +1,7 @@
 -- The ledger: one row per payment, from its claim on.
 --
--- Columns up to created_at never change. The rest is written by one statement
+-- Columns up to created_at never change, but for deadline_at, which a replay of
+-- a dead payment moves. The rest is written by one statement
 -- only (consumer/store.c), always on the version that was seen.
 -- Numbers of states, waits, classes and evidence: common/payment.def.
 -- Each CHECK is read anew by every statement (10 us), so there are few.
@@ -48,7 +49,9 @@ CREATE TABLE payments (
     text            text,
     receipt         text,
     paid_at         timestamptz,
-    paid_attempt    integer     NOT NULL DEFAULT 0 -- which was said to be paid
+    paid_attempt    integer     NOT NULL DEFAULT 0, -- which was said to be paid
+    replays         smallint    NOT NULL DEFAULT 0, -- back from the dead, times
+    replay          bigint                          -- replays.id of the last one
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02,
         autovacuum_analyze_scale_factor = 0.05);
 

@@ -24,6 +24,8 @@ CREATE TABLE notices (
     version      integer,  -- of the payment as the person saw it
     decision     smallint, -- enum resolution of consumer/flow.h
     forced       boolean,  -- though its worker is not proven dead
+    replay       bigint,   -- replays.id, of decision 3
+    give_ms      bigint,   -- ... and its new deadline, from then on
     who          text,
     why          text,
     outcome      text      -- why it was refused

@@ -212,6 +212,17 @@ bool move_resolve(struct world *w, uint32_t dice)
     return true;
 }
 
+/* Of anything, and as often as it comes: the flow refuses. */
+bool move_replay(struct world *w, uint32_t dice)
+{
+    struct flow_event *e = world_event(w, FLOW_REPLAYED, 0, dice);
+
+    e->replay.id = 1 + die(&dice, 9);
+    e->replay.give_us = (1 + die(&dice, 1200)) * US_PER_S;
+    tell_sometimes_stale(w, e);
+    return true;
+}
+
 void world_init(void)
 {
     for (size_t i = 0; i < CODES_N; i++) {

@@ -10,6 +10,7 @@
 
 struct flow_policy rules_policy = {
     .attempts_max = 3,
+    .replays_max = 2,
     .backoff_min_us = 2 * US_PER_S,
     .backoff_max_us = 60 * US_PER_S,
     .busy_phone_min_us = 60 * US_PER_S,
@@ -89,11 +90,16 @@ static bool legal(enum payment_state from, enum payment_state to)
     case PAYMENT_FAILED:
     case PAYMENT_REJECTED:
     case PAYMENT_CANCELLED:
-    case PAYMENT_SUPERSEDED:
-    case PAYMENT_DEAD: return to == PAYMENT_SUCCEEDED;
+    case PAYMENT_SUPERSEDED: return to == PAYMENT_SUCCEEDED;
+    case PAYMENT_DEAD: return to == PAYMENT_SUCCEEDED || to == PAYMENT_WAITING;
     case PAYMENT_QUEUED: break;
     }
     return false;
+}
+
+static bool came_back(const struct look *l)
+{
+    return l->e->kind == FLOW_REPLAYED && l->moved;
 }
 
 static void states(const struct look *l)
@@ -119,7 +125,8 @@ static void states(const struct look *l)
     holds(l,
           !l->moved || is->state == PAYMENT_SENDING || l->did[FLOW_DO_ANNOUNCE],
           "I3: a change is announced");
-    holds(l, is->deadline_at == was->deadline_at, "I4: the deadline stays");
+    holds(l, is->deadline_at == was->deadline_at || came_back(l),
+          "I4: the deadline stays, but for a replay");
 }
 
 /* --- I2: nothing is forgotten --- */
@@ -222,7 +229,7 @@ static void spending(const struct look *l)
     bool unsent = l->e->kind == FLOW_NOT_SENT || l->e->kind == FLOW_ANSWER ||
                   l->e->kind == FLOW_NEVER_BEGAN || l->e->kind == FLOW_DUE;
 
-    holds(l, spent == 0 || (spent == 1 && !unsent),
+    holds(l, spent == 0 || (spent == 1 && !unsent) || came_back(l),
           "I2: what did not reach the customer burns no attempt");
     holds(l,
           is->state != PAYMENT_DEAD || !l->moved ||
@@ -364,8 +371,9 @@ static void people(const struct look *l)
     const struct payment *was = l->was;
     bool word = e->kind == FLOW_RESOLVED || e->kind == FLOW_NO_MONEY;
     bool asks_proof = e->kind == FLOW_NO_MONEY || e->decision != RESOLVE_PAID;
+    bool replay = e->kind == FLOW_REPLAYED;
 
-    holds(l, !l->refused || (word && !l->changed),
+    holds(l, !l->refused || ((word || replay) && !l->changed),
           "I6: what is refused changes nothing");
     if (!word)
         return;
@@ -379,6 +387,37 @@ static void people(const struct look *l)
           e->kind != FLOW_NO_MONEY || !l->changed ||
               l->is->state == PAYMENT_UNRESOLVED,
           "I1: absence is no proof");
+}
+
+/* Who was dead comes back whole, by way of proof, as often as is allowed. */
+static void replays(const struct look *l)
+{
+    const struct payment *was = l->was, *is = l->is;
+
+    if (l->e->kind != FLOW_REPLAYED) {
+        holds(l, is->replays == was->replays,
+              "I4: nothing else counts as a replay");
+        holds(l, was->state != PAYMENT_DEAD || is->state != PAYMENT_WAITING,
+              "I4: nothing else brings back the dead");
+        return;
+    }
+    holds(l, l->refused || l->moved, "I6: a replay that is refused says so");
+    if (!l->moved)
+        return;
+    holds(l, was->state == PAYMENT_DEAD, "I6: only the dead are replayed");
+    holds(l, is->state == PAYMENT_WAITING && is->waits == WAIT_PROOF,
+          "I1: a replay asks for proof first");
+    holds(l,
+          is->replays == was->replays + 1 &&
+              is->replays <= rules_policy.replays_max,
+          "I6: replays are counted and bounded");
+    holds(l, is->spent == 0 && is->queries == 0 && is->attempt == was->attempt,
+          "I6: it has all its attempts anew, under new numbers");
+    holds(l,
+          is->deadline_at > l->w->now_at &&
+              is->deadline_at <= l->w->now_at + l->e->replay.give_us &&
+              (!is->req.expires_at || is->deadline_at <= is->req.expires_at),
+          "I1: its new deadline is what was given, and its client's wish");
 }
 
 /* --- the face --- */
@@ -417,6 +456,7 @@ void rules_step(struct world *w, const struct payment *was,
     receipts(&l);
     alarms(&l);
     people(&l);
+    replays(&l);
     if (l.money ||
         (e->kind == FLOW_RESOLVED && l.is->state == PAYMENT_SUCCEEDED))
         w->receipts |= receipt_bit(e->money.receipt);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define DEADLINE_US (900 * US_PER_S)
+#define WISH_US (1800 * US_PER_S) /* of a client with expires_at */
 #define HEAL_ROUNDS 40
 
 static struct flow_out out; /* of the last decision */
@@ -211,6 +212,8 @@ void world_begin(struct world *w, uint32_t dice)
                           .ask_again = (int)die(&dice, 3),
                           .requested_at = T0};
 
+    if (once_in(&dice, 4))
+        req.expires_at = T0 + WISH_US;
     rules_policy.attempts_max = 1 + (int)die(&dice, 3);
     memset(w, 0, sizeof(*w));
     w->tally = tally;

@@ -14,6 +14,7 @@
 
 static const struct flow_policy policy = {
     .attempts_max = 3,
+    .replays_max = 2,
     .backoff_min_us = 2 * US_PER_S,
     .backoff_max_us = 60 * US_PER_S,
     .busy_phone_min_us = 60 * US_PER_S,
