@@ -40,7 +40,7 @@ UNIT = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,\
        $(wildcard tests/unit/test_*.c))
 SOURCES = $(wildcard common/*.c producer/*.c consumer/*.c tools/*.c \
        tests/daraja/*.c tests/unit/*.c tests/contract/*.c \
-       tests/histories/*.c)
+       tests/histories/*.c tests/bench/*.c)
 
 ##@ Try it
 .PHONY: demo
@@ -135,7 +135,7 @@ contract: all $(BUILD)/contract ## Schemas against the code, both directions
 	@FOLENI_BUILD=$(BUILD) tests/py tests/contract
 
 .PHONY: service
-service: all ## Real binaries, Kafka, Postgres (ARGS="-k name")
+service: all $(BUILD)/bench-load ## Real binaries, Kafka, Postgres (ARGS="-k name")
 	@FOLENI_BUILD=$(BUILD) tests/py tests/service $(ARGS)
 
 .PHONY: fault
@@ -198,9 +198,23 @@ asan: ## Programs, unit tests, histories under ASan and UBSan, in build/asan
 asan-programs:
 	@$(MAKE) BUILD=build/asan OPT='$(SANITIZE)' EXTRA=-Werror all unit-programs
 
+# The load generator, and a worker whose calls are answered in the process:
+# its own calls.o comes first, so that common/call.o is not linked.
+BENCH = $(BUILD)/bench-load $(BUILD)/bench-worker
+$(BUILD)/bench-load: $(BUILD)/tests/bench/load.o
+	$(link)
+$(BUILD)/bench-worker: $(BUILD)/consumer/main.o $(BUILD)/tests/bench/calls.o \
+                       $(CONSUMER) $(COMMON)
+	$(link)
+
 .PHONY: bench
-bench: all ## Figures of this machine, as a table
-	@FOLENI_BUILD=$(BUILD) tests/bench/run $(ARGS)
+bench: all $(BENCH) ## Figures of this machine beside the goals (QUICK=1 ONLY=a,c)
+	@FOLENI_BUILD=$(BUILD) tests/bench/run $(if $(QUICK),--quick) \
+	 $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+.PHONY: bench-docs
+bench-docs: ## The last figures into docs/benchmarks.json and its table
+	@PYTHONPATH=. FOLENI_BUILD=$(BUILD) $(PYTHON) -B -m tests.bench.docs
 
 ##@ Keep it tidy
 .PHONY: lint

@@ -57,6 +57,7 @@ SEES = {
     "tests/unit": {"common", "producer", "consumer", "tools", "tests/daraja",
                    "tests/unit"},
     "tests/histories": {"common", "consumer", "tests/histories"},
+    "tests/bench": {"common", "tests/bench"},
 }
 
 # Rooms that stand above others of their directory, yet know only these.
