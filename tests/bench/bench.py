@@ -93,7 +93,7 @@ def main():
             "machine": machine.machine(), "versions": machine.versions(),
             "cases": []}
     print(", ".join(f"{k} {v}" for k, v in told["machine"].items()))
-    stage = Stage(directory)
+    stage, began = Stage(directory), time.monotonic()
     try:
         stage.start()
         for case, sizes in cases:
@@ -102,6 +102,7 @@ def main():
     finally:
         stage.end()
         place.remove(directory)
+    print(f"\n{time.monotonic() - began:.0f} s in all")
     return 1 if any(c["faults"] for c in told["cases"]) else 0
 
 

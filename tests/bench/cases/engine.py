@@ -28,6 +28,6 @@ def engine(stage, figures, sizes):
 CASE = Case(
     "k", "the engine alone", "preloaded payments whose calls are answered in "
     "the process (a build of its own)", engine,
-    full={"count": 100_000}, quick={"count": 10_000},
+    full={"count": 50_000}, quick={"count": 10_000},
     goals={"payments claimed, answered, stored": at_least(10_000),
            "memory, at most: worker": at_most(200)})

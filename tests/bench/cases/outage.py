@@ -109,7 +109,7 @@ def outage(stage, figures, sizes):
 CASE = Case(
     "f", "outage of the provider", "refused by 503 while payments go on "
     "coming, then back", outage,
-    full={"rate": 200, "allowed": 1000, "before_s": 5, "away_s": 600,
+    full={"rate": 100, "allowed": 500, "before_s": 5, "away_s": 600,
           "kind": "503", "settings": {}},
     quick={"rate": 300, "allowed": 300, "before_s": 1, "away_s": 4,
            "kind": "503", "settings": {
