@@ -21,7 +21,7 @@
 static const struct option_row {
     const char *name;
     char letter;
-    enum cli_option option;
+    cli_options option;
     const char *value; /* NULL = takes none */
     size_t at;         /* the member of struct cli that gets the value */
     const char *help;
@@ -66,9 +66,9 @@ static const struct option_row {
 #define CLI_COMMON \
     (CLI_CONFIG | CLI_SET | CLI_JSON | CLI_CHECK | CLI_VERSION | CLI_HELP)
 
-bool cli_has(const struct cli *cli, enum cli_option option)
+bool cli_has(const struct cli *cli, cli_options option)
 {
-    return (cli->options & (unsigned)option) != 0;
+    return (cli->options & option) != 0;
 }
 
 /* --- arguments --- */
@@ -76,7 +76,7 @@ bool cli_has(const struct cli *cli, enum cli_option option)
 static enum err_code take_value(struct cli *cli, const struct option_row *row,
                                 const char *value, struct err *err)
 {
-    cli->options |= (unsigned)row->option;
+    cli->options |= row->option;
     if (row->at)
         *(const char **)((char *)cli + row->at) = value;
     if (row->option != CLI_SET)
@@ -236,10 +236,10 @@ static const struct command *no_command(const char *words, struct err *err)
 static const struct option_row *foreign_option(const struct cli *cli,
                                                const struct command *command)
 {
-    unsigned foreign = cli->options & ~(command->options | CLI_COMMON);
+    cli_options foreign = cli->options & ~(command->options | CLI_COMMON);
 
     for (size_t i = 0; i < ARRAY_LEN(option_rows); i++)
-        if (foreign & (unsigned)option_rows[i].option)
+        if (foreign & option_rows[i].option)
             return &option_rows[i];
     return NULL;
 }
@@ -322,11 +322,11 @@ static void help_option(const struct option_row *row)
     printf("  %-24s  %s\n", name, row->help);
 }
 
-static void help_options(unsigned options)
+static void help_options(cli_options options)
 {
     puts("\nOptions:");
     for (size_t i = 0; i < ARRAY_LEN(option_rows); i++)
-        if (options & (unsigned)option_rows[i].option)
+        if (options & option_rows[i].option)
             help_option(&option_rows[i]);
 }
 

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/base.h"
 #include "common/err.h"
@@ -21,38 +22,38 @@ struct config;
 #define CLI_WORDS_MAX 8
 
 /** Options as bits, so that a command can say which ones it takes. */
-enum cli_option {
-    CLI_CONFIG = 1 << 0,
-    CLI_SET = 1 << 1,
-    CLI_CHECK = 1 << 2,
-    CLI_VERSION = 1 << 3,
-    CLI_HELP = 1 << 4,
-    CLI_JSON = 1 << 5,
-    CLI_DIR = 1 << 6,
-    CLI_DRY_RUN = 1 << 7,
-    CLI_WHY = 1 << 8,
-    CLI_WHO = 1 << 9,
-    CLI_YES = 1 << 10,
-    CLI_FROM = 1 << 11,
-    CLI_TO = 1 << 12,
-    CLI_UNTIL = 1 << 13,
-    CLI_WITHIN = 1 << 14,
-    CLI_PAID = 1 << 16,
-    CLI_PAID_AT = 1 << 17,
-    CLI_NOT_PAID = 1 << 18,
-    CLI_AGAIN = 1 << 19,
-    CLI_FORCE = 1 << 20,
-    CLI_SKIP_DELETED = 1 << 21,
-    CLI_OPERATION = 1 << 22,
-    CLI_FOR = 1 << 23
-};
+typedef uint64_t cli_options;
+#define CLI_BIT(n) (UINT64_C(1) << (n))
+#define CLI_CONFIG CLI_BIT(0)
+#define CLI_SET CLI_BIT(1)
+#define CLI_CHECK CLI_BIT(2)
+#define CLI_VERSION CLI_BIT(3)
+#define CLI_HELP CLI_BIT(4)
+#define CLI_JSON CLI_BIT(5)
+#define CLI_DIR CLI_BIT(6)
+#define CLI_DRY_RUN CLI_BIT(7)
+#define CLI_WHY CLI_BIT(8)
+#define CLI_WHO CLI_BIT(9)
+#define CLI_YES CLI_BIT(10)
+#define CLI_FROM CLI_BIT(11)
+#define CLI_TO CLI_BIT(12)
+#define CLI_UNTIL CLI_BIT(13)
+#define CLI_WITHIN CLI_BIT(14)
+#define CLI_PAID CLI_BIT(15)
+#define CLI_PAID_AT CLI_BIT(16)
+#define CLI_NOT_PAID CLI_BIT(17)
+#define CLI_AGAIN CLI_BIT(18)
+#define CLI_FORCE CLI_BIT(19)
+#define CLI_SKIP_DELETED CLI_BIT(20)
+#define CLI_OPERATION CLI_BIT(21)
+#define CLI_FOR CLI_BIT(22)
 
 /** The options of a command that changes something (operator.h). */
 #define CLI_OPERATOR (CLI_WHY | CLI_WHO | CLI_YES)
 
 /** The command line, read. All texts are borrowed from argv. */
 struct cli {
-    unsigned options;   /* those that were given */
+    cli_options options; /* those that were given */
     const char *config; /* NULL = defaults only  */
     const char *directory;
     const char *why, *who;
@@ -80,7 +81,7 @@ struct command {
     const char *summary;  /* one line for the list                      */
     const char *help;     /* what it does, what it needs, what it leaves */
     const char *examples; /* indented lines                             */
-    unsigned options;     /* beyond those that all take                 */
+    cli_options options;  /* beyond those that all take                 */
     command_fn run;
 };
 
@@ -98,7 +99,7 @@ const struct command *cli_command(struct cli *cli, struct err *err);
 /** Runs a whole command line and returns the exit code (sysexits(3)). */
 int cli_run(int argc, char **argv);
 
-bool cli_has(const struct cli *cli, enum cli_option option);
+bool cli_has(const struct cli *cli, cli_options option);
 
 /** The exit code that stands for @p code. */
 int cli_exit_code(enum err_code code);

@@ -76,7 +76,7 @@ static const char SQL_OUTCOME[] =
 static enum err_code read_decision(struct run *run, struct err *err)
 {
     static const struct {
-        enum cli_option option;
+        cli_options option;
         enum decision decision;
     } rows[] = {{CLI_PAID, PAID}, {CLI_NOT_PAID, NOT_PAID}, {CLI_AGAIN, AGAIN}};
     int n = 0;
