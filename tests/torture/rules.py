@@ -198,6 +198,10 @@ class Rules:
             last = pushes[-1]
             told = last.answer == "ok" and not row["checkout_id"] \
                 if last.accepted else last.proven_over("")
+            # Busy with what, after a person's "again"? Perhaps with the very
+            # push that was believed not to have left.
+            if last.answer == "lock" and ident in found.by_person:
+                continue
             if told and not self._said_lost(ident, last.attempt) and \
                     ident not in self.shaken and \
                     not self._answer_may_be_lost(last):
