@@ -47,6 +47,20 @@ typedef uint64_t cli_options;
 #define CLI_SKIP_DELETED CLI_BIT(20)
 #define CLI_OPERATION CLI_BIT(21)
 #define CLI_FOR CLI_BIT(22)
+#define CLI_CLASS CLI_BIT(23)
+#define CLI_CODE CLI_BIT(24)
+#define CLI_STAGE CLI_BIT(25)
+#define CLI_REFERENCE CLI_BIT(26)
+#define CLI_CLIENT CLI_BIT(27)
+#define CLI_PHONE CLI_BIT(28)
+#define CLI_SHORTCODE CLI_BIT(29)
+#define CLI_REPLAYS CLI_BIT(30)
+#define CLI_GROUP_BY CLI_BIT(31)
+#define CLI_LIMIT CLI_BIT(32)
+#define CLI_RATE CLI_BIT(34)
+#define CLI_PROBE CLI_BIT(35)
+#define CLI_DEADLINE CLI_BIT(36)
+#define CLI_RESUME CLI_BIT(37)
 
 /** The options of a command that changes something (operator.h). */
 #define CLI_OPERATOR (CLI_WHY | CLI_WHO | CLI_YES)
@@ -54,7 +68,7 @@ typedef uint64_t cli_options;
 /** The command line, read. All texts are borrowed from argv. */
 struct cli {
     cli_options options; /* those that were given */
-    const char *config; /* NULL = defaults only  */
+    const char *config;  /* NULL = defaults only  */
     const char *directory;
     const char *why, *who;
     const char *from, *to;
@@ -62,6 +76,11 @@ struct cli {
     const char *paid, *paid_at; /* a receipt, and when */
     const char *operation;      /* push, query, token  */
     const char *duration;       /* --for: "10m"        */
+    /* which letters (letter.h), and how they are shown and replayed */
+    const char *class, *code, *stage, *reference;
+    const char *client, *phone, *shortcode, *replays;
+    const char *group_by, *limit;
+    const char *rate, *probe, *deadline, *resume;
     const char *sets[CLI_SETS_MAX];
     size_t sets_n;
     const char *words[CLI_WORDS_MAX]; /* "topics", "create" */
@@ -114,6 +133,14 @@ enum err_code config_defaults_run(const struct cli *cli,
                                   const struct config *cfg, struct err *err);
 enum err_code clock_accept_run(const struct cli *cli, const struct config *cfg,
                                struct err *err);
+enum err_code dead_list_run(const struct cli *cli, const struct config *cfg,
+                            struct err *err);
+enum err_code dead_show_run(const struct cli *cli, const struct config *cfg,
+                            struct err *err);
+enum err_code dead_discard_run(const struct cli *cli, const struct config *cfg,
+                               struct err *err);
+enum err_code dead_replay_run(const struct cli *cli, const struct config *cfg,
+                              struct err *err);
 enum err_code doctor_audit_run(const struct cli *cli, const struct config *cfg,
                                struct err *err);
 enum err_code migrate_run(const struct cli *cli, const struct config *cfg,

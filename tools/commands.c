@@ -2,6 +2,7 @@
  * Every command, once: from these rows come the dispatch and the help.
  */
 #include "tools/cli.h"
+#include "tools/letter.h"
 
 const struct command commands[] = {
     {
@@ -36,6 +37,73 @@ const struct command commands[] = {
                     "since the reboot\"\n",
         .options = CLI_OPERATOR,
         .run = clock_accept_run,
+    },
+    {
+        .name = "dead list",
+        .summary = "dead letters: the newest, or how many of which kind",
+        .help =
+            "Lists letters of payments.dead by a filter: payments whose "
+            "attempts are spent, and\nrecords that no payment could be made "
+            "of. --group-by counts instead, as\nclass,code,hour. Phones are "
+            "masked.",
+        .examples = "  foleni dead list -c config.cfg --from 2h --class "
+                    "provider\n"
+                    "  foleni dead list -c config.cfg --group-by "
+                    "class,code,hour\n"
+                    "  foleni dead list -c config.cfg --phone 0712345678 "
+                    "--json\n",
+        .options = CLI_LETTERS | CLI_GROUP_BY | CLI_LIMIT,
+        .run = dead_list_run,
+    },
+    {
+        .name = "dead show",
+        .operands = "LETTER",
+        .summary = "one dead letter whole, and its payment",
+        .help =
+            "Shows the headers and the record of one letter, byte for byte, "
+            "and the timeline of\nits payment. LETTER is its place, as "
+            "`dead list` shows it.",
+        .examples = "  foleni dead show 3:1207 -c config.cfg\n",
+        .run = dead_show_run,
+    },
+    {
+        .name = "dead replay",
+        .summary = "brings dead letters back, at a rate",
+        .help =
+            "Finds letters by the filter, says what would become of each "
+            "and why, asks, and\nbrings back those that may: payments with "
+            "all their attempts and a new deadline,\nafter a status query "
+            "has confirmed the end of the last attempt; records, signed\n"
+            "anew, to their topic. Refused are letters of payments that are "
+            "paid, unknown, under\nway, ordered again, replayed too often, "
+            "past expires_at, and all but the newest\nletter of each.\n"
+            "The letters are fixed at the start. The first few are a probe; "
+            "the rest follow when\nthose fare well. It stops by itself when "
+            "a breaker opens, and may be stopped or\nkilled at any moment: "
+            "--resume goes on, and no letter has a second effect.",
+        .examples = "  foleni dead replay -c config.cfg --class provider "
+                    "--from 3h --dry-run\n"
+                    "  foleni dead replay -c config.cfg --class provider "
+                    "--from 3h --rate 50 \\\n"
+                    "      --why \"provider was down 02:10-02:40\"\n"
+                    "  foleni dead replay -c config.cfg --resume 7 --why "
+                    "\"breaker closed\"\n",
+        .options = CLI_LETTERS | CLI_OPERATOR | CLI_DRY_RUN | CLI_RATE |
+                   CLI_PROBE | CLI_DEADLINE | CLI_RESUME,
+        .run = dead_replay_run,
+    },
+    {
+        .name = "dead discard",
+        .summary = "throws dead letters away; Postgres keeps them",
+        .help = "Marks all letters that the filter means as thrown away: no "
+                "replay brings them back.\nEach is kept whole in the table "
+                "discards, with who did it and why. Payments stay as\nthey "
+                "are.",
+        .examples = "  foleni dead discard -c config.cfg --code invalid_json "
+                    "--to 2026-11-01T00:00:00Z \\\n"
+                    "      --why \"a test client of October\"\n",
+        .options = CLI_LETTERS | CLI_OPERATOR,
+        .run = dead_discard_run,
     },
     {
         .name = "doctor audit",

@@ -47,3 +47,20 @@ enum err_code until_read(const char *text, char ret[UNTIL_SIZE],
     clock_format(at, 3, ret);
     return ERR_NONE;
 }
+
+enum err_code moment_read(const char *text, const char *option, int64_t *ret_at,
+                          struct err *err)
+{
+    struct err no;
+    int64_t s;
+
+    if (!clock_parse(text, strlen(text), ret_at, &no))
+        return ERR_NONE;
+    if (duration_read(text, option, &s, &no))
+        return err_set(err, ERR_USAGE,
+                       "--%s: \"%.40s\" is neither a time such as "
+                       "2026-11-21T07:46:00Z nor how long ago, such as 2h",
+                       option, text);
+    *ret_at = clock_wall_at() - s * US_PER_S;
+    return ERR_NONE;
+}

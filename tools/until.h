@@ -20,4 +20,9 @@ MUST_CHECK enum err_code duration_read(const char *text, const char *option,
 MUST_CHECK enum err_code until_read(const char *text, char ret[UNTIL_SIZE],
                                     struct err *err);
 
+/** A moment that is over, in us since 1970: a time, or how long ago ("2h").
+ *  ERR_USAGE for what cannot be read. */
+MUST_CHECK enum err_code moment_read(const char *text, const char *option,
+                                     int64_t *ret_at, struct err *err);
+
 #endif

@@ -22,9 +22,7 @@ CREATE TABLE replays (
     probe      integer     NOT NULL CHECK (probe >= 0),
     give_ms    bigint      NOT NULL CHECK (give_ms > 0),
     letters    bigint      NOT NULL,
-    -- The process that drives it: it must say so again before then.
-    runner     text,
-    run_until  timestamptz,
+    runner     text        NOT NULL, -- host and process that drove it last
     stopped    text,                 -- why it stands still, null = it runs
     ended_at   timestamptz
 );
@@ -35,8 +33,11 @@ CREATE TABLE replay_items (
     n           bigint   NOT NULL,
     partition   integer  NOT NULL,
     "offset"    bigint   NOT NULL,
-    payment     uuid,               -- null = no payment could be made of it
+    payment     uuid     NOT NULL,  -- zeros = its record cannot be read
+    record      boolean  NOT NULL,  -- goes back to its topic: no payment was
+                                    -- made of it
     version     integer,            -- of the payment when it was counted
+    shortcode   integer  NOT NULL,  -- 0 = not known
     disposition smallint NOT NULL,  -- enum letter_disposition of tools/letter.h
     notice      bigint,             -- what asks the workers for it
     settled_at  timestamptz,

@@ -15,7 +15,8 @@ MIGRATIONS = REPO / "schemas/sql"
 TABLES = {"payments", "timeline", "workers", "intake", "stray_callbacks",
           "migrations", "operator_actions", "anchors", "notices", "alarms",
           "pulls", "pull_passes", "purges", "tokens", "memory", "lines",
-          "breakers", "pools", "parked"}
+          "breakers", "pools", "parked", "replays", "replay_items",
+          "discards"}
 USAGE, ODD, NOT_FOUND, AWAY, IO, AGAIN, CONFIG = 64, 65, 66, 69, 74, 75, 78
 
 pytestmark = pytest.mark.sanitized
