@@ -8,6 +8,7 @@ Exit code 1 = a contradiction (a double push, a lost 202), or a case that could
 not be measured. A goal that is not met is no failure: it is marked."""
 
 import argparse
+import ast
 import json
 import os
 import sys
@@ -17,7 +18,8 @@ import traceback
 from tests.bench import machine
 from tests.bench.case import Figures
 from tests.bench.cases import CASES
-from tests.bench.stage import Stage
+from tests.bench.meter import Bystanders
+from tests.bench.stage import Stage, remove_leftovers
 from tests.harness import place
 
 NOISY_CORES = 0.2  # of other processes: figures are worth less beyond it
@@ -41,6 +43,7 @@ def run_case(stage, case, sizes):
     """One case; whatever goes wrong in it stands in its faults."""
     print(f"\n{case.key}  {case.name}: {case.measures}", flush=True)
     figures, began = Figures(case.goals), time.monotonic()
+    bystanders = Bystanders()
     try:
         case.run(stage, figures, sizes)
         figures.faults += stage.judge()
@@ -53,15 +56,16 @@ def run_case(stage, case, sizes):
     for row in figures.rows:
         print_row(row)
     took_s = time.monotonic() - began
-    quiet = figures.others_cores <= NOISY_CORES
-    print(f"  {took_s:.0f} s; others took {figures.others_cores:.2f} cores"
+    others_cores = bystanders.cores()
+    quiet = others_cores <= NOISY_CORES
+    print(f"  {took_s:.0f} s; others took {others_cores:.2f} cores"
           + ("" if quiet else ": NOT a quiet machine"))
     for fault in figures.faults:
         print(f"  CONTRADICTION: {fault}")
     return {"key": case.key, "name": case.name, "measures": case.measures,
             "sizes": sizes, **machine.measured_at(),
             "took_s": round(took_s, 1), "quiet": quiet,
-            "others_cores": round(figures.others_cores, 2),
+            "others_cores": round(others_cores, 2),
             "figures": figures.rows, "faults": figures.faults}
 
 
@@ -74,7 +78,22 @@ def chosen(options):
         sys.exit(f"bench: there is no case {', '.join(sorted(unknown))}")
     rows = [(c, c.quick if options.quick else c.full) for c in CASES
             if c.key in keys]
-    return [(case, sizes) for case, sizes in rows if sizes is not None]
+    return [(case, resized(case, sizes, options.size)) for case, sizes in rows
+            if sizes is not None]
+
+
+def resized(case, sizes, given):
+    """The sizes with those in place that were given as KEY.NAME=VALUE."""
+    for text in given:
+        name, _, value = text.partition("=")
+        key, _, name = name.partition(".")
+        if key != case.key:
+            continue
+        if name not in sizes:
+            sys.exit(f"bench: case {key} has no size {name!r}, it has "
+                     f"{', '.join(sizes)}")
+        sizes = {**sizes, name: ast.literal_eval(value)}
+    return sizes
 
 
 def main():
@@ -82,6 +101,9 @@ def main():
     parser.add_argument("--only", help="keys of cases, with commas")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--size", action="append", default=[],
+                        metavar="KEY.NAME=VALUE",
+                        help="as f.away_s=60; --list shows what there is")
     options = parser.parse_args()
     cases = chosen(options)
     if options.list:
@@ -89,10 +111,12 @@ def main():
             print(f"{case.key}  {case.name}: {case.measures} {sizes}")
         return 0
     directory = place.run_directory(f"bench-{os.getpid()}")
-    told = {"form": "quick" if options.quick else "full",
+    form = "quick" if options.quick else "resized" if options.size else "full"
+    told = {"form": form,
             "machine": machine.machine(), "versions": machine.versions(),
             "cases": []}
     print(", ".join(f"{k} {v}" for k, v in told["machine"].items()))
+    remove_leftovers(directory)
     stage, began = Stage(directory), time.monotonic()
     try:
         stage.start()

@@ -40,7 +40,6 @@ class Figures:
         self.goals = goals
         self.rows = []
         self.faults = []  # contradictions: a run with one has failed
-        self.others_cores = 0.0  # what other processes took, at the worst
 
     def add(self, name, value, unit):
         row = {"name": name, "value": value, "unit": unit}
@@ -67,7 +66,6 @@ class Figures:
         for name in names or spent.cpu_s:
             self.add(f"CPU per {what}: {name}",
                      spent.cpu_s[name] / count * 1e6, "us")
-        self.others_cores = max(self.others_cores, spent.others_cores)
 
     def unmeasured(self):
         """Goals that nothing was measured for."""

@@ -71,7 +71,7 @@ def write(cases):
 def main():
     told = json.loads((build_directory() / "bench.json").read_text())
     if told["form"] != "full":
-        sys.exit("bench-docs: the last run was a quick one")
+        sys.exit(f"bench-docs: the last run was a {told['form']} one")
     kept = json.loads(KEPT.read_text())["cases"] if KEPT.exists() else []
     cases = merge(kept, told)
     KEPT.write_text(json.dumps({"cases": cases}, indent=1) + "\n")

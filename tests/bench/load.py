@@ -110,10 +110,12 @@ class Run:
         self.began_at, self.seconds = self.told["began"], self.told["seconds"]
         self.cpu_s = self.told["user_s"] + self.told["sys_s"]
         self.latency_s, self.status, self.due_at = {}, {}, {}
+        self.unsent_s = []  # how late requests went out, all kinds
         data = self.out.read_bytes()
         for (due_s, kind, _, asked), row in zip(
                 self.plan.requests, RESULT.iter_unpack(data)):
             self._note(kind, due_s, asked, row[1] / 1e6, row[3])
+            self.unsent_s.append((row[1] - row[2]) / 1e6)
         self.path.unlink()
         self.out.unlink()
         self.plan.requests = []

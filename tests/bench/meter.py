@@ -38,10 +38,22 @@ def machine_s():
 
 
 def own_s():
-    """Of the harness and of the load generators that have ended."""
-    return sum(used.ru_utime + used.ru_stime for used in (
+    """Of the harness and all that it has started, whether it still runs."""
+    ended = sum(used.ru_utime + used.ru_stime for used in (
         resource.getrusage(resource.RUSAGE_SELF),
         resource.getrusage(resource.RUSAGE_CHILDREN)))
+    return ended + sum(map(cpu_s, place.children(os.getpid())))
+
+
+class Bystanders:
+    """What other processes of the machine take from its making on."""
+
+    def __init__(self):
+        self.at, self.before = time.monotonic(), machine_s() - own_s()
+
+    def cores(self):
+        return max(0.0, (machine_s() - own_s() - self.before) /
+                   (time.monotonic() - self.at))
 
 
 def memory_mb(pid, peak=False):
@@ -64,7 +76,6 @@ class Meter:
                      if p.running()}
         self.at = time.monotonic()
         self.start = {k: cpu_s(p) for k, p in self.pids.items()}
-        self.machine, self.own = machine_s(), own_s()
 
     def stop(self, *runs):
         """What was spent; runs are the load that was part of it."""
@@ -73,10 +84,6 @@ class Meter:
         if runs:
             self.cpu_s["load generator"] = sum(r.cpu_s for r in runs)
         self.seconds = time.monotonic() - self.at
-        ours = own_s() - self.own + sum(
-            s for k, s in self.cpu_s.items() if k != "load generator")
-        self.others_cores = max(0.0, (machine_s() - self.machine - ours) /
-                                self.seconds)
         return self
 
     def foleni_and_postgres(self):

@@ -158,6 +158,16 @@ class Stage:
                     server.destroy()
 
 
+def remove_leftovers(directory):
+    """What runs have left that were killed: their directories, beside this
+    one, and their journals."""
+    left = [*directory.parent.glob("bench-*"), *MEMORY.glob("foleni-*-bench_*")]
+    for path in left:
+        pid = path.name.split("-")[1]
+        if pid.isdigit() and not place.alive(int(pid)):
+            place.remove(path) if path.is_dir() else path.unlink()
+
+
 def drop(world):
     """The place of its tables is needed by the next one."""
     connection = world.postgres.connect("postgres")

@@ -164,7 +164,7 @@ class KafkaBroker:
     def _tool(self, *arguments):
         done = subprocess.run(
             self._java("kafka.tools.StorageTool", *arguments),
-            capture_output=True, text=True, timeout=60)
+            capture_output=True, text=True, timeout=180)
         if done.returncode:
             raise RuntimeError(f"could not format Kafka's storage:\n"
                                f"{done.stdout}{done.stderr}")

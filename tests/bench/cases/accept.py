@@ -18,6 +18,7 @@ def accept(stage, figures, sizes):
     figures.add("requests not accepted", run.errors_percent(), "%")
     figures.spread("accept", run.latency_s["pay"], (.5, .95, .99, .999),
                    mean=True)
+    figures.spread("of it: until it was sent", run.unsent_s, (.99,))
     figures.cpu(spent, run.good(), "request",
                 ("API", "Kafka", "load generator"))
     world.wait_done()

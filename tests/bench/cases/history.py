@@ -92,7 +92,6 @@ def measure(stage, figures, rows, count):
     figures.add(f"{name}: Postgres", spent.cpu_s["Postgres"] / count * 1e6,
                 "us/payment")
     figures.add(f"{name}: made in", took_s[0], "s")
-    figures.others_cores = max(figures.others_cores, spent.others_cores)
     figures.faults += stage.judge()
     return ms / count
 

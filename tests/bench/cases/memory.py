@@ -1,11 +1,14 @@
 """Memory: over a million operations, with calls in flight, with prompts."""
 
+import subprocess
+
 from tests.bench.case import Case, at_most
 from tests.bench.cases.peers import SILENT
 from tests.bench.load import Plan
 from tests.bench.meter import resident
 from tests.bench.stage import CALM, UNANSWERED
 from tests.harness import place
+from tests.harness.broker import _free_ports
 
 # Of a payment: request, claim, push, answer stored, callback, result stored,
 # final event, one read.
@@ -51,11 +54,26 @@ def ask(world, count, rate=3000):
     return plan.run(connections=128).good()
 
 
-def in_flight(stage, figures, counts, slots, prompts=0):
+def over_tls(directory):
+    """(settings, members of each shortcode) of a provider that speaks TLS."""
+    cert, key = directory / "tls.pem", directory / "tls.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+         "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", key, "-out", cert], check=True, capture_output=True)
+    address = f"127.0.0.1:{_free_ports(1)[0]}"
+    return ({"sim.tls_listen": address, "sim.tls_cert": cert,
+             "sim.tls_key": key, "gate.ca_file": cert},
+            {"base_url": f"https://{address}"})
+
+
+def in_flight(stage, figures, counts, slots, prompts=0, tls=False):
     """The worker's memory with so many calls out at once."""
-    settings = {**IN_FLIGHT, "worker.slots": slots}
-    world = stage.world(settings)
-    name = f"worker of {slots:,} slots"
+    settings, members = over_tls(stage.directory) if tls else ({}, None)
+    world = stage.world({**IN_FLIGHT, "worker.slots": slots, **settings},
+                        shortcode=members)
+    name = f"worker of {slots:,} slots" + (", TLS" if tls else "")
     figures.add(f"{name}: no call in flight", resident(world)["worker"], "MB")
     if prompts:
         world.sim.profile({**SILENT, "answer_ms": 20})
@@ -78,6 +96,7 @@ def memory(stage, figures, sizes):
     operations(stage, figures, sizes)
     figures.faults += stage.judge()
     in_flight(stage, figures, sizes["few"], 1000, sizes["prompts"])
+    in_flight(stage, figures, sizes["few"], 1000, tls=True)
     in_flight(stage, figures, sizes["many"], 10_000)
 
 
@@ -93,4 +112,5 @@ CASE = Case(
            "API: grown per 1,000 operations": at_most(50),
            "worker: grown per 1,000 operations": at_most(50),
            "worker of 1,000 slots: 1,000 calls in flight": at_most(64),
+           "worker of 1,000 slots, TLS: 1,000 calls in flight": at_most(128),
            "worker of 10,000 slots: 10,000 calls in flight": at_most(200)})

@@ -4,7 +4,7 @@ import time
 
 from tests.bench.case import Case, at_least, at_most, share_of
 from tests.bench.load import SHORTCODE, Plan
-from tests.bench.meter import Meter, resident
+from tests.bench.meter import resident
 from tests.bench.trace import pushed_at
 from tests.harness import place
 from tests.harness.settings import SHORTCODES
@@ -76,7 +76,6 @@ def outage(stage, figures, sizes):
     world = stage.world(sizes["settings"],
                         shortcode={**dict.fromkeys(SHORTCODES, {}), **paced})
     plan, priority = plan_of(world, rate, sizes["before_s"] + sizes["away_s"])
-    meter = Meter(world)
     run = plan.start(connections=128)
     run.over(sizes["before_s"])
     down_at, open_s, grown = away(world, sizes["kind"], sizes["away_s"])
@@ -87,7 +86,6 @@ def outage(stage, figures, sizes):
     closed_at = time.time()
     place.wait_for("what waited is over", lambda: not under_way(world), 900,
                    .5)
-    spent = meter.stop(run)
     figures.add("breaker open after", open_s, "s")
     figures.add("breakers closed after it was back", closed_at - up_at, "s")
     burned = world.query("SELECT coalesce(sum(greatest(spent - 1, 0)), 0)::int"
@@ -103,7 +101,6 @@ def outage(stage, figures, sizes):
     since = {i for i, at in run.due_at.items() if at > down_at + CALM_S}
     drained(figures, world, priority, since, up_at, closed_at, allowed)
     figures.add("requests not accepted", run.errors_percent(), "%")
-    figures.others_cores = spent.others_cores
 
 
 CASE = Case(
