@@ -17,14 +17,14 @@ def at_least(limit):
 @dataclass(frozen=True)
 class Case:
     """One thing to measure. `run(stage, figures, sizes)` measures it; `full`
-    and `quick` are its sizes in either form, quick=None = not in that form.
-    `goals` has, by a figure's name, what it should be."""
+    and `quick` are its sizes in either form. `goals` has, by a figure's name,
+    what it should be."""
     key: str
     name: str
     measures: str
     run: callable
     full: dict
-    quick: dict = None
+    quick: dict
     goals: dict = field(default_factory=dict)
 
 

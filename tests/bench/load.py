@@ -5,7 +5,7 @@ import json
 import struct
 import subprocess
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 
 from tests.harness.place import build_directory, die_with_parent
 from tests.harness.settings import CLIENTS
@@ -109,7 +109,8 @@ class Run:
         self.told = json.loads(told)
         self.began_at, self.seconds = self.told["began"], self.told["seconds"]
         self.cpu_s = self.told["user_s"] + self.told["sys_s"]
-        self.latency_s, self.status, self.due_at = {}, {}, {}
+        self.latency_s = defaultdict(list)  # of 2xx answers
+        self.status, self.due_at = {}, {}
         self.unsent_s = []  # how late requests went out, all kinds
         data = self.out.read_bytes()
         for (due_s, kind, _, asked), row in zip(
@@ -124,7 +125,7 @@ class Run:
     def _note(self, kind, due_s, asked, latency_s, status):
         self.status.setdefault(kind, Counter())[status] += 1
         if 200 <= status < 300:
-            self.latency_s.setdefault(kind, []).append(latency_s)
+            self.latency_s[kind].append(latency_s)
         if asked and status == 202:
             ident, msisdn, amount = asked
             self.plan.world.asked[ident] = (msisdn, amount)

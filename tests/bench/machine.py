@@ -14,8 +14,8 @@ from tests.harness.postgres import programs
 def _said(*command):
     try:
         done = subprocess.run(command, capture_output=True, text=True,
-                              timeout=20, cwd=REPO)
-    except OSError:
+                              timeout=60, cwd=REPO)
+    except (OSError, subprocess.TimeoutExpired):
         return ""
     return (done.stdout or done.stderr).strip()
 

@@ -8,3 +8,5 @@ from tests.bench.cases import (accept, added, cache, clients, database,
 CASES = [lifecycle.CASE, added.CASE, accept.CASE, clients.CASE,
          endpoints.CASE, cache.CASE, start.CASE, database.CASE, peers.CASE,
          engine.CASE, outage.CASE, history.CASE, memory.CASE]
+# What `make bench QUICK=1` has time for; ONLY= has the others in small, too.
+QUICK = "abflk"

@@ -27,6 +27,6 @@ def accept(stage, figures, sizes):
 CASE = Case(
     "b", "accept", "durable 202s in an open loop, what a request waited for "
     "its turn included; no worker runs", accept,
-    full={"rate": 2000, "seconds": 20}, quick={"rate": 2000, "seconds": 2},
+    full={"rate": 2000, "seconds": 20}, quick={"rate": 2000, "seconds": 1},
     goals={"accept p99": at_most(10), "accept mean": at_most(200),
            "accept p95": at_most(500), "requests not accepted": at_most(1)})

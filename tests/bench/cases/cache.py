@@ -45,7 +45,7 @@ def cache(stage, figures, sizes):
     final = final_at(world)
     told = [run.began_at + due_s + run.latency_s[kind][0] - final[ident]
             for kind, (ident, due_s) in waited.items()
-            if kind in run.latency_s and ident in final]
+            if run.latency_s[kind] and ident in final]
     figures.add("reads", run.good("get") / sizes["seconds"], "/s")
     figures.add("hit rate", hits / max(1, hits + misses) * 100, "%")
     figures.spread("get", run.latency_s["get"], mean=True)

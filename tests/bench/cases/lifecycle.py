@@ -23,7 +23,8 @@ def steady(figures, world, name, rate, seconds):
     figures.add(f"{name}: payments finished while it is offered",
                 len(within) / (seconds - first_s), "/s")
     figures.add(f"{name}: all of them, to the last one's end",
-                len(ends) / (ends[-1] - run.began_at - first_s), "/s")
+                len(ends) / (ends[-1] - run.began_at - first_s) if ends
+                else None, "/s")
     figures.add(f"{name}: requests not accepted", run.errors_percent(), "%")
     return run, trace, spent
 

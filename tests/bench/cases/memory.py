@@ -107,6 +107,8 @@ CASE = Case(
     memory,
     full={"payments": 125_000, "rate": 1000, "prompts": 50_000,
           "few": (1000,), "many": (1000, 10_000)},
+    quick={"payments": 400, "rate": 200, "prompts": 500, "few": (500,),
+           "many": (1000,)},
     goals={"API: after all of them": at_most(32),
            "worker: after all of them": at_most(64),
            "API: grown per 1,000 operations": at_most(50),

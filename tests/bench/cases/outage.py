@@ -108,7 +108,7 @@ CASE = Case(
     "coming, then back", outage,
     full={"rate": 100, "allowed": 500, "before_s": 5, "away_s": 600,
           "kind": "503", "settings": {}},
-    quick={"rate": 300, "allowed": 300, "before_s": 1, "away_s": 4,
+    quick={"rate": 300, "allowed": 300, "before_s": 1, "away_s": 3,
            "kind": "503", "settings": {
                "breaker.open_min_ms": 500, "breaker.open_max_ms": 1000,
                "breaker.ramp_ms": 500}},

@@ -92,7 +92,7 @@ CASE = Case(
     peers,
     full={"drains": (20_000, 100_000), "answer_ms": 200, "rate": 300,
           "seconds": 30, "paced_answer_ms": 20},
-    quick={"drains": (4_000,), "answer_ms": 200, "rate": 300, "seconds": 2,
+    quick={"drains": (4_000,), "answer_ms": 200, "rate": 300, "seconds": 1,
            "paced_answer_ms": 20},
     goals={"drain of 20,000": at_least(4900),
            "CPU per job, drain of 20,000: worker": at_most(80),
