@@ -211,8 +211,7 @@ static void note_lanes(struct ready *r, const struct lane *lanes, size_t n)
             r->after[i] = (struct lane){.priority = (enum priority)i};
 }
 
-/* Credit may have gone since the question. Tells how many shortcodes have some.
- */
+/* Tells how many shortcodes have some. */
 static size_t note_credit(struct consumer *c)
 {
     struct ready *r = &c->ready;
@@ -228,14 +227,58 @@ static size_t note_credit(struct consumer *c)
     return n;
 }
 
-/* Demand that waits for credit; share_out() has taken what it gave. Where there
-   was none nothing was counted: one time, so that the next scan counts. */
+/* It may have gone since the question. What has come since is for the next
+   scan: of a line that had none only one client was seen. */
+static void renew_credit(struct consumer *c)
+{
+    struct ready *r = &c->ready;
+
+    for (size_t i = 0; i < r->lines_n; i++) {
+        struct line_credit *l = &r->lines[i];
+
+        l->credit = MIN(l->credit, lines_credit(c->lines, l->shortcode));
+        r->dry[i] = false;
+    }
+}
+
+static size_t line_of(const struct ready *r, const struct lane *lane)
+{
+    size_t i = 0;
+
+    while (i < r->lines_n && r->lines[i].shortcode != lane->shortcode)
+        i++;
+    return i;
+}
+
+static bool may_go(const struct ready *r, const struct lane *l)
+{
+    size_t i = line_of(r, l);
+
+    return l->due && i < r->lines_n && r->lines[i].credit;
+}
+
+/* Demand that waits for credit; share_out() has taken what it gave. */
 static void say_demand(struct consumer *c, const struct lane *l)
 {
-    if (l->due > l->take)
-        lines_want(c->lines, l->shortcode, l->due - l->take);
-    else if (!l->due && !lines_credit(c->lines, l->shortcode))
-        lines_want(c->lines, l->shortcode, 1);
+    struct ready *r = &c->ready;
+    size_t i = line_of(r, l);
+
+    if (l->due == l->take)
+        return;
+    lines_want(c->lines, l->shortcode, l->due - l->take);
+    if (i < r->lines_n && !r->lines[i].credit)
+        r->dry[i] = true;
+}
+
+/* Whether a line has got credit that had too little for what waits. */
+static bool credit_came(const struct consumer *c)
+{
+    const struct ready *r = &c->ready;
+
+    for (size_t i = 0; i < r->lines_n; i++)
+        if (r->dry[i] && lines_credit(c->lines, r->lines[i].shortcode))
+            return true;
+    return false;
 }
 
 static void lanes_found(void *arg, struct lane *lanes, size_t n,
@@ -252,11 +295,12 @@ static void lanes_found(void *arg, struct lane *lanes, size_t n,
         return;
     note_parked(c, parked, parked_n);
     note_lanes(r, lanes, n);
-    (void)note_credit(c);
+    renew_credit(c);
+    for (size_t i = 0; i < n; i++)
+        r->more |= may_go(r, &lanes[i]);
     r->asked = share_out(&r->shares, lanes, n, r->lines, r->lines_n, most,
                          consumer_dice(c));
     for (size_t i = 0; i < n; i++) {
-        r->more |= lanes[i].due > 0;
         say_demand(c, &lanes[i]);
         if (lanes[i].take)
             lanes[taken++] = lanes[i];
@@ -314,8 +358,8 @@ void due_run(struct consumer *c)
 {
     if (c->due_full)
         scan_due(c);
-    if (c->ready.more && !c->ready.busy && ledger_credit(c) > 0 &&
-        lines_flow(c->lines) && pace_ready(c, &c->ready.pace))
+    if (((c->ready.more && lines_flow(c->lines)) || credit_came(c)) &&
+        !c->ready.busy && ledger_credit(c) > 0 && pace_ready(c, &c->ready.pace))
         scan_ready(c);
 }
 
@@ -326,6 +370,7 @@ void due_init(struct consumer *c)
 
     r->lines_n = n;
     r->lines = must_alloc(MAX(n, 1), sizeof(*r->lines));
+    r->dry = must_alloc(MAX(n, 1), sizeof(*r->dry));
     r->shortcodes = must_alloc(MAX(n, 1), sizeof(*r->shortcodes));
     c->parked = must_alloc(MAX(n, 1), sizeof(*c->parked));
     for (size_t i = 0; i < n; i++) {
@@ -339,6 +384,7 @@ void due_init(struct consumer *c)
 void due_done(struct consumer *c)
 {
     free(c->ready.lines);
+    free(c->ready.dry);
     free(c->ready.shortcodes);
     free(c->parked);
 }

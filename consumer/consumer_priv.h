@@ -168,7 +168,8 @@ struct consumer {
         struct lane after[PRIORITIES_N]; /* where the last one came to     */
         struct shares shares;
         struct line_credit *lines; /* of every shortcode                   */
-        int64_t *shortcodes;       /* those with credit                    */
+        bool *dry;           /* ... had less than waits, at the last scan  */
+        int64_t *shortcodes; /* those with credit                          */
         size_t lines_n;
         struct pace pace;
     } ready;

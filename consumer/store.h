@@ -233,10 +233,10 @@ typedef void (*store_lanes_fn)(void *arg, struct lane *lanes, size_t n,
 struct lanes_ask {
     const struct lane *after;  /* of each priority asked for: behind which */
     size_t after_n;            /* ... lane; shortcode 0 = from the first   */
-    const int64_t *shortcodes; /* that may push                           */
+    const int64_t *shortcodes; /* that may push; of others one lane each  */
     size_t shortcodes_n;
     size_t lanes_max;   /* of each priority; less are found = that is all */
-    size_t counted_max; /* `due` of a lane; 0 for other shortcodes        */
+    size_t counted_max; /* `due` of a lane: it may be more             */
 };
 
 /** Finds the lanes in which payments wait for a push, however many do. */

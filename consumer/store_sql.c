@@ -389,39 +389,33 @@ static const char due_sql[] =
     "AND (p.shortcode, p.client) > (" at ".shortcode, " client ") "     \
     "ORDER BY p.shortcode, p.client LIMIT 1) AS n "
 
+/* Behind all clients of a shortcode that may not push. */
+#define BEHIND                                                \
+    "CASE WHEN l.shortcode = ANY ($4::int4[]) THEN l.client " \
+    "ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff' END"
+#define LANES_FROM                     \
+    "SELECT s.priority, n.shortcode, " \
+    "n.client, 1::int8 AS step FROM s " NEXT_LANE("s", "s.client")
+#define LANES_ON                                  \
+    "SELECT l.priority, n.shortcode, "            \
+    "n.client, l.step + 1 FROM l " NEXT_LANE("l", \
+                                             BEHIND) "WHERE l.step < $5::int8"
+
 /* The lanes (priority, shortcode, client) in which payments wait for a push,
    behind those that the last scan saw, and how many are due there, as far as
    that matters. $1 priorities, $2 $3 what the last scan of each saw last, $4
-   shortcodes that may push: the others are passed over in one step. $5 most
-   lanes of each priority, $6 how far is counted. */
+   shortcodes that may push: of the others the first lane is enough, the rest is
+   passed over in one step. $5 most lanes of each priority, $6 how far is
+   counted. */
 static const char lanes_sql[] =
     "WITH RECURSIVE s AS (SELECT unnest($1::int2[]) AS priority, "
     "unnest($2::int4[]) AS shortcode, unnest($3::uuid[]) AS client), "
-    "l AS (SELECT s.priority, n.shortcode, n.client, 1::int8 AS step FROM "
-    "s " NEXT_LANE("s", "s.client") "UNION ALL SELECT l.priority, n.shortcode, "
-                                    "n.client, l.step + 1 FROM l " NEXT_LANE(
-                                        "l",
-                                        "CASE WHEN l.shortcode = ANY "
-                                        "($4::int4[]) THEN l.client "
-                                        "ELSE "
-                                        "'ffffffff-ffff-ffff-ffff-ffffffffffff'"
-                                        " END") "WHERE l.step < $5::int8) "
-                                                "SELECT l.priority, "
-                                                "l.shortcode, l.client, CASE "
-                                                "WHEN l.shortcode = "
-                                                "ANY ($4::int4[]) THEN (SELECT "
-                                                "count(*) FROM (SELECT 1 FROM "
-                                                "payments p "
-                                                "WHERE p.state = 3 AND "
-                                                "(p.waits <> 3) IS TRUE AND "
-                                                "p.priority = l.priority "
-                                                "AND p.shortcode = l.shortcode "
-                                                "AND p.client = l.client "
-                                                "AND p.next_action_at <= now() "
-                                                "LIMIT $6::int8) AS c) ELSE 0 "
-                                                "END "
-                                                "FROM l ORDER BY l.priority, "
-                                                "l.step";
+    "l AS (" LANES_FROM "UNION ALL " LANES_ON ") "
+    "SELECT l.priority, l.shortcode, l.client, (SELECT count(*) FROM "
+    "(SELECT 1 FROM payments p WHERE p.state = 3 AND (p.waits <> 3) IS TRUE "
+    "AND p.priority = l.priority AND p.shortcode = l.shortcode "
+    "AND p.client = l.client AND p.next_action_at <= now() LIMIT $6::int8) "
+    "AS c) FROM l ORDER BY l.priority, l.step";
 
 /* The longest due $4 of each lane. $5 hold. */
 static const char ready_sql[] =

@@ -205,3 +205,19 @@ def test_spike_arrest_lowers_the_rate(make_world):
                   for row in world.sim.pushes() if "code" in row)
     print(f"pushes {len(world.sim.pushes())}, refused {refused}, "
           f"rate {breaker(world)['rate']}")
+
+
+def test_a_retry_alone_on_its_line_goes_out(make_world):
+    """Nothing else wants send times of the paced line, and between two looks
+    of the due-scan those that were reserved for it would lapse."""
+    world = make_world(settings={**TOUCHY, "payments.due_scan_ms": 2500},
+                       shortcode={"rate": 5}).start()
+    shop = world.upstream()
+    for n in range(2):
+        wanted = order(world)
+        world.sim.script(wanted["msisdn"], {"answer": "spike"},
+                         {"fate": "pay"})
+        assert shop.submit(wanted).status == 202
+        world.wait_settled(LIVENESS_S)
+        assert len(world.sim.pushes(wanted["msisdn"])) == 2
+    assert attempts_spent(world) == 0
