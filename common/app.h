@@ -95,7 +95,7 @@ struct app_reload {
     /** Asks the ledger whether an open attempt names key @p id of callback
      *  paths, and says it by app_key_used(), once and later. */
     void (*ask)(void *arg, int64_t id);
-    void (*renewed)(void *arg); /* app->cfg has the new keys */
+    void (*renewed)(void *arg); /* app->cfg has what is new */
     void *arg;
 };
 

@@ -1,9 +1,9 @@
 /*
- * SIGHUP: clients, limits and the keys of callback and C2B paths change without
- * a restart. A refusal stands in /health until a later reload is taken. A key
- * that would be gone is asked for in the ledger first; whoever cannot be asked
- * has not said yes. One question at a time: a second SIGHUP meanwhile is
- * refused.
+ * SIGHUP: clients, shortcodes, limits and the keys of callback and C2B paths
+ * change without a restart. A refusal stands in /health until a later reload
+ * is taken. A key that would be gone is asked for in the ledger first; whoever
+ * cannot be asked has not said yes. One question at a time: a second SIGHUP
+ * meanwhile is refused.
  */
 #include "common/app_priv.h"
 #include "common/buf.h"
@@ -45,6 +45,7 @@ static void renew(struct program *program, struct config *newer)
     metric_add(M_RELOADED, 1);
     program->refused[0] = '\0';
     log_info("app", "reloaded", KV_INT("clients", cfg->clients_n),
+             KV_INT("shortcodes", cfg->shortcodes_n),
              KV_INT("mac_key_id", cfg->callbacks_mac_key_id),
              KV_INT("second_mac_key_id", cfg->callbacks_second_mac_key_id));
     if (program->reload.renewed)

@@ -101,6 +101,16 @@ static size_t clients_after(const struct config *cfg,
     return n;
 }
 
+static size_t shortcodes_after(const struct config *cfg,
+                               const struct config *newer)
+{
+    size_t n = newer->shortcodes_n;
+
+    for (size_t i = 0; i < cfg->shortcodes_n; i++)
+        n += !config_shortcode(newer, cfg->shortcodes[i].shortcode);
+    return n;
+}
+
 /* Whether key @p id of @p cfg is there under its number in @p newer. */
 static enum err_code same_key(const struct config *cfg,
                               const struct config *newer, int64_t id,
@@ -153,10 +163,11 @@ enum err_code config_may_renew(const struct config *cfg,
                        (long long)first);
     if (same_secrets(cfg, newer, err))
         return err->code;
-    if (clients_after(cfg, newer) > CONFIG_CLIENTS_KEPT)
+    if (clients_after(cfg, newer) > CONFIG_ELEMENTS_KEPT ||
+        shortcodes_after(cfg, newer) > CONFIG_ELEMENTS_KEPT)
         return err_set(err, ERR_CONFIG,
-                       "cannot take these settings: too many clients have gone "
-                       "since the start, restart instead");
+                       "cannot take these settings: too many clients or "
+                       "shortcodes have gone since the start, restart instead");
     *ret_dropped = has_second ? 0 : second;
     return ERR_NONE;
 }
@@ -193,6 +204,39 @@ static void renew_clients(struct config *cfg, const struct config *newer)
     cfg->clients_n = n;
 }
 
+static struct shortcode shortcode_copy(struct keep *keep,
+                                       const struct shortcode *from)
+{
+    struct shortcode s = *from;
+    const char **texts[] = {&s.environment,  &s.base_url,
+                            &s.consumer_key, &s.consumer_secret,
+                            &s.passkey,      &s.transaction_type,
+                            &s.pull};
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        *texts[i] = keep_text(keep, *texts[i], strlen(*texts[i]));
+    return s;
+}
+
+static void renew_shortcodes(struct config *cfg, const struct config *newer)
+{
+    struct keep *keep = &container_of(cfg, struct config_full, cfg)->keep;
+    size_t n = 0;
+    struct shortcode *all =
+        keep_alloc(keep, shortcodes_after(cfg, newer), sizeof(*all));
+
+    for (size_t i = 0; i < newer->shortcodes_n; i++)
+        all[n++] = shortcode_copy(keep, &newer->shortcodes[i]);
+    for (size_t i = 0; i < cfg->shortcodes_n; i++) {
+        if (config_shortcode(newer, cfg->shortcodes[i].shortcode))
+            continue;
+        all[n] = cfg->shortcodes[i];
+        all[n++].gone = true;
+    }
+    cfg->shortcodes = all;
+    cfg->shortcodes_n = n;
+}
+
 static void renew_limits(struct config *cfg, const struct config *newer)
 {
     cfg->limits_window_s = newer->limits_window_s;
@@ -217,6 +261,7 @@ void config_renew(struct config *cfg, const struct config *newer)
         *secrets[i].to =
             keep_text(keep, secrets[i].from, strlen(secrets[i].from));
     renew_clients(cfg, newer);
+    renew_shortcodes(cfg, newer);
     renew_limits(cfg, newer);
     cfg->callbacks_mac_key_id = newer->callbacks_mac_key_id;
     cfg->callbacks_second_mac_key_id = newer->callbacks_second_mac_key_id;

@@ -42,6 +42,8 @@ struct shortcode {
     int64_t party_b;  /* never 0 after loading                       */
     const char *pull; /* off, post, get                             */
     int64_t rate;     /* pushes per second, 0 = no limit             */
+    bool gone;        /* of earlier settings: nothing new is asked for or
+                         pushed, what was pushed is still settled    */
 };
 
 /** Fields as in config.def; texts are never NULL, secrets not given are "". */
@@ -91,9 +93,9 @@ void config_free(struct config *cfg);
 DEFINE_CLEANUP(config_free, struct config *)
 
 /**
- * What a process that runs may take from @p newer: clients, limits, the keys
- * of callback paths and the secrets of C2B paths. Everything else needs a
- * restart.
+ * What a process that runs may take from @p newer: clients, shortcodes, limits,
+ * the keys of callback paths and the secrets of C2B paths. Everything else
+ * needs a restart.
  *
  * @param ret_dropped  The number of the key that would be gone, 0 = none: the
  *                     ledger has to be asked first whether an open attempt
@@ -102,7 +104,7 @@ DEFINE_CLEANUP(config_free, struct config *)
  * @return ERR_CONFIG when it may not be taken at all: the key that signs now
  *         would be gone, a number names another key, a client has another
  *         signing secret (records of the old one would become dead letters),
- *         or too many clients have gone since the start.
+ *         or too many clients or shortcodes have gone since the start.
  */
 MUST_CHECK enum err_code config_may_renew(const struct config *cfg,
                                           const struct config *newer,
@@ -110,9 +112,10 @@ MUST_CHECK enum err_code config_may_renew(const struct config *cfg,
                                           struct err *err);
 
 /**
- * Copies that from @p newer, which stays the caller's. Clients that are not in
- * it stay as `gone`: what they were answered 202 for may be unread yet.
- * Pointers to clients stay good, but are of the settings before.
+ * Copies that from @p newer, which stays the caller's. Clients and shortcodes
+ * that are not in it stay as `gone`, behind the others: what was answered 202
+ * may be unread yet, or be under way. Pointers to clients and shortcodes stay
+ * good, but are of the settings before.
  */
 void config_renew(struct config *cfg, const struct config *newer);
 
@@ -132,7 +135,7 @@ const struct client *config_client(const struct config *cfg,
 /** The key of callback paths with that number, or NULL. */
 const char *config_mac_key(const struct config *cfg, int64_t id);
 
-/** The shortcode's row, or NULL. */
+/** The shortcode's row, or NULL; also one that is gone. */
 const struct shortcode *config_shortcode(const struct config *cfg,
                                          int64_t shortcode);
 

@@ -19,7 +19,7 @@
 #define CONFIG_DEPTH_MAX 6 /* groups in lists in groups ...           */
 #define CONFIG_SECRET_BYTES_MAX 4096
 #define CONFIG_ELEMENTS_MAX 1000 /* clients, and shortcodes                 */
-#define CONFIG_CLIENTS_KEPT (2 * CONFIG_ELEMENTS_MAX) /* with those gone */
+#define CONFIG_ELEMENTS_KEPT (2 * CONFIG_ELEMENTS_MAX) /* with those gone */
 #define CONFIG_PATH_SIZE 160 /* "shortcodes[12].consumer_secret_file"   */
 
 /* --- memory that goes away as a whole, wiped: secrets may be in it --- */

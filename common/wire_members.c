@@ -176,15 +176,18 @@ static bool read_description(struct wire_reading *r, const struct json *v)
     return true;
 }
 
+/* A record of one that is gone was good when it was accepted. */
 static bool read_shortcode(struct wire_reading *r, const struct json *v)
 {
+    const struct shortcode *sc;
     char text[24];
     int64_t n = 0;
 
     if (!json_scalar(v, text, sizeof(text)) || *text == '0' ||
         !wire_decimal(text, 9999999, &n) || n < 10000)
         return refuse(r, "shortcode", "must be 5 to 7 digits");
-    if (!config_shortcode(r->cfg, n)) {
+    sc = config_shortcode(r->cfg, n);
+    if (!sc || (sc->gone && !r->record)) {
         (void)wire_fault(r->fault, "unknown_shortcode", "shortcode",
                          "shortcode %" PRId64 " is not configured", n);
         return false;
@@ -394,12 +397,19 @@ static bool known_version(struct wire_reading *r, const struct json *root)
 
 static bool default_shortcode(struct wire_reading *r)
 {
+    size_t n = 0;
+
     if (r->req->shortcode)
         return true;
-    if (r->cfg->shortcodes_n == 1) {
-        r->req->shortcode = r->cfg->shortcodes[0].shortcode;
-        return true;
+    for (size_t i = 0; i < r->cfg->shortcodes_n; i++) {
+        const struct shortcode *sc = &r->cfg->shortcodes[i];
+
+        n += !sc->gone;
+        if (!sc->gone)
+            r->req->shortcode = sc->shortcode;
     }
+    if (n == 1)
+        return true;
     (void)wire_fault(r->fault, "missing_field", "shortcode",
                      "is required: more than one is configured");
     return false;

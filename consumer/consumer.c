@@ -286,10 +286,14 @@ static void ask_key(void *arg, int64_t id)
 }
 
 /* What is in the air keeps its key: a number stands for one key for ever. */
-static void keys_renewed(void *arg)
+static void renewed(void *arg)
 {
     struct consumer *c = arg;
 
+    gate_renewed(c->gate);
+    lines_renewed(c->lines);
+    pull_renewed(c->pull);
+    due_renewed(c);
     c->policy.mac_key = (int)c->cfg->callbacks_mac_key_id;
     store_set_mac_key(c->store, c->policy.mac_key);
     keys_changed(c);
@@ -382,7 +386,7 @@ enum err_code consumer_new(struct app *app, struct consumer **ret,
         return err->code;
     due_init(c);
     start_timers(c);
-    app_on_reload(app, &(struct app_reload){ask_key, keys_renewed, c});
+    app_on_reload(app, &(struct app_reload){ask_key, renewed, c});
     *ret = TAKE(c);
     return ERR_NONE;
 }

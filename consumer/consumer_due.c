@@ -18,7 +18,8 @@
 #define RETRY_SHARE 8      /* of the slots: places for the ledger's alone   */
 #define TASK_BATCHES_MAX 4 /* tasks that may wait for the store, in batches */
 #define LANES_MAX 128      /* of one priority in one scan; the next goes on */
-#define COUNTED_MAX 64     /* rows of a lane; in the next scan, the others  */
+#define STRANDED_US (60 * US_PER_S) /* between two words about them */
+#define COUNTED_MAX 64 /* rows of a lane; in the next scan, the others  */
 
 /* --- credit --- */
 
@@ -270,6 +271,33 @@ static void say_demand(struct consumer *c, const struct lane *l)
         r->dry[i] = true;
 }
 
+/* Nothing will push them: a person has to bring their shortcode back, or to
+   cancel them before their deadlines do. */
+static void note_stranded(struct consumer *c, const struct lane *lanes,
+                          size_t n)
+{
+    int64_t now_us = clock_now_us(), shortcode = 0;
+    size_t waiting = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct shortcode *sc =
+            config_shortcode(c->cfg, lanes[i].shortcode);
+
+        if (!lanes[i].due || (sc && !sc->gone))
+            continue;
+        waiting += lanes[i].due;
+        shortcode = lanes[i].shortcode;
+    }
+    metric_set(M_STRANDED, (int64_t)waiting);
+    if (!waiting || now_us < c->ready.stranded_us)
+        return;
+    c->ready.stranded_us = now_us + STRANDED_US;
+    log_error("worker", "shortcode_is_gone", KV_INT("shortcode", shortcode),
+              KV_INT("waiting", waiting),
+              KV("why", "payments wait for a shortcode that is not in the "
+                        "settings"));
+}
+
 /* Whether a line has got credit that had too little for what waits. */
 static bool credit_came(const struct consumer *c)
 {
@@ -295,6 +323,7 @@ static void lanes_found(void *arg, struct lane *lanes, size_t n,
         return;
     note_parked(c, parked, parked_n);
     note_lanes(r, lanes, n);
+    note_stranded(c, lanes, n);
     renew_credit(c);
     for (size_t i = 0; i < n; i++)
         r->more |= may_go(r, &lanes[i]);
@@ -363,11 +392,13 @@ void due_run(struct consumer *c)
         scan_ready(c);
 }
 
-void due_init(struct consumer *c)
+/* A scan that is in flight finds no credit then: the next one does. */
+void due_renewed(struct consumer *c)
 {
     struct ready *r = &c->ready;
     size_t n = c->cfg->shortcodes_n;
 
+    due_done(c);
     r->lines_n = n;
     r->lines = must_alloc(MAX(n, 1), sizeof(*r->lines));
     r->dry = must_alloc(MAX(n, 1), sizeof(*r->dry));
@@ -377,8 +408,13 @@ void due_init(struct consumer *c)
         r->lines[i].shortcode = c->cfg->shortcodes[i].shortcode;
         c->parked[i].shortcode = c->cfg->shortcodes[i].shortcode;
     }
+}
+
+void due_init(struct consumer *c)
+{
+    due_renewed(c);
     for (int i = 0; i < PRIORITIES_N; i++)
-        r->after[i].priority = (enum priority)i;
+        c->ready.after[i].priority = (enum priority)i;
 }
 
 void due_done(struct consumer *c)

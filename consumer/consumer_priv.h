@@ -172,6 +172,7 @@ struct consumer {
         int64_t *shortcodes; /* those with credit                          */
         size_t lines_n;
         struct pace pace;
+        int64_t stranded_us; /* when it may be said again                  */
     } ready;
     struct parked_row *parked; /* of every shortcode, as last read, and what
                                   was parked here since                    */
@@ -233,6 +234,9 @@ bool consumer_may_push(const struct consumer *c);
 
 void due_init(struct consumer *c);
 void due_done(struct consumer *c);
+
+/** The settings have other shortcodes. */
+void due_renewed(struct consumer *c);
 
 /** Looks for everything that is due. */
 void due_scan(struct consumer *c);

@@ -614,6 +614,20 @@ void gate_push(struct gate *g, const struct payment *p,
     take(g, p, false, right, done, arg);
 }
 
+/* What has begun ends with the credentials that it began with. */
+void gate_renewed(struct gate *g)
+{
+    size_t n = gate_capacity(g->cfg);
+
+    tokens_renewed(g->tokens);
+    for (size_t i = 0; i < n; i++) {
+        struct gate_call *c = &g->slab[i];
+
+        if (c->to && !c->token_version)
+            c->to = config_shortcode(g->cfg, c->to->shortcode);
+    }
+}
+
 /* Calls that are free or have begun are not changed by it. */
 void gate_stop(struct gate *g, const struct uuid *payment, int attempt)
 {

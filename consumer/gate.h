@@ -72,6 +72,10 @@ struct gate *gate_new(struct loop *loop, const struct config *cfg,
                       const struct gate_spec *spec);
 void gate_free(struct gate *gate);
 
+/** The settings have other shortcodes or credentials: what has not begun goes
+ *  out with them. */
+void gate_renewed(struct gate *gate);
+
 /** Pushes that are open or wait for a slot or a token. A caller keeps them to
  *  slots and worker.ahead, and a batch more at the very most. */
 size_t gate_pushes(const struct gate *gate);

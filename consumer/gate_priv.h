@@ -22,6 +22,9 @@ struct tokens *tokens_new(struct loop *loop, const struct config *cfg,
                           void *arg);
 void tokens_free(struct tokens *tokens);
 
+/** The settings have other shortcodes or credentials. */
+void tokens_renewed(struct tokens *tokens);
+
 /** The token for pushes to @p sc; never NULL. */
 struct token *tokens_of(struct tokens *tokens, const struct shortcode *sc);
 

@@ -63,6 +63,7 @@ struct token {
     int failures; /* of the fleet's fetches before this one, in a row      */
     bool asking, fetching, saving;
     bool unsaved;   /* fetched here, and not in Postgres yet                 */
+    bool retired;   /* no shortcode has this key any more                    */
     char note[120]; /* why there is none */
     struct loop_timer timer;
 };
@@ -306,7 +307,7 @@ static void look(void *arg)
     struct token *t = arg;
     int64_t now = clock_now_us();
 
-    if (t->asking || t->fetching || t->saving)
+    if (t->asking || t->fetching || t->saving || t->retired)
         return; /* its end looks again */
     if (!t->unsaved && token_good(t) && now < t->refresh_us) {
         look_at(t, t->refresh_us);
@@ -375,6 +376,30 @@ static void add(struct tokens *ts, const struct shortcode *sc)
     look_at(t, clock_now_us());
 }
 
+static void take_settings(struct tokens *ts)
+{
+    FOR_EACH(t, ts)
+    t->retired = true;
+    for (size_t i = 0; i < ts->cfg->shortcodes_n; i++) {
+        const struct shortcode *sc = &ts->cfg->shortcodes[i];
+        struct token *t = find(ts, sc);
+
+        if (!t)
+            add(ts, sc);
+        else if (t->retired)
+            t->of = sc; /* its secret may be another one */
+        if (t)
+            t->retired = false;
+    }
+}
+
+void tokens_renewed(struct tokens *ts)
+{
+    take_settings(ts);
+    FOR_EACH(t, ts)
+    look_at(t, clock_now_us());
+}
+
 static void on_ledger(void *arg, bool up)
 {
     struct tokens *ts = arg;
@@ -398,9 +423,7 @@ struct tokens *tokens_new(struct loop *loop, const struct config *cfg,
     ts->arg = arg;
     list_init(&ts->items);
     ts->ledger = token_ledger_new(loop, cfg, on_ledger, ts);
-    for (size_t i = 0; i < cfg->shortcodes_n; i++)
-        if (!find(ts, &cfg->shortcodes[i]))
-            add(ts, &cfg->shortcodes[i]);
+    take_settings(ts);
     return ts;
 }
 
@@ -439,6 +462,8 @@ void tokens_count(const struct tokens *ts)
     {
         bool good = token_good(t);
 
+        if (t->retired)
+            continue;
         age_us = MAX(age_us, good ? now - t->made_us : 0);
         left_us = MIN(left_us, good ? t->expires_us - now : 0);
     }
@@ -468,6 +493,8 @@ size_t tokens_health(const struct tokens *ts, struct health *rows, size_t max)
     {
         if (n == max)
             break;
+        if (t->retired)
+            continue;
         rows[n] = (struct health){
             .name = "daraja",
             .ok = token_good(t),

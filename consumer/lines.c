@@ -22,8 +22,8 @@
 struct line *lines_find(const struct lines *l, int64_t shortcode)
 {
     for (size_t i = 0; i < l->n; i++)
-        if (l->items[i].shortcode == shortcode)
-            return &l->items[i];
+        if (l->items[i]->shortcode == shortcode)
+            return l->items[i];
     return NULL;
 }
 
@@ -46,7 +46,7 @@ static double guard_share(const struct lines *l, const struct guard *g,
 double line_share(const struct lines *l, const struct line *line,
                   int64_t now_us)
 {
-    if (now_us < line->stopped_until_us)
+    if (line->gone || now_us < line->stopped_until_us)
         return 0;
     return guard_share(l, &line->guards[OPERATION_PUSH], now_us) *
            guard_share(l, &l->way, now_us);
@@ -80,7 +80,7 @@ size_t lines_credit(const struct lines *l, int64_t shortcode)
 bool lines_flow(const struct lines *l)
 {
     for (size_t i = 0; i < l->n; i++) {
-        const struct line *line = &l->items[i];
+        const struct line *line = l->items[i];
 
         if (credit(l, line) || (lines_sure(l) && !line->pace.wanted &&
                                 line_share(l, line, clock_now_us()) > 0))
@@ -176,6 +176,8 @@ static const char *objection(const struct lines *l, const struct line *line,
 
     if (!lines_sure(l))
         return "this worker knows too little of its line";
+    if (line->gone)
+        return "its shortcode was taken out of the settings";
     if (now_us < line->stopped_until_us)
         return "the provider wants us to wait";
     if (line_share(l, line, now_us) <= 0)
@@ -239,7 +241,7 @@ static bool all_unreachable(const struct lines *l, int64_t now_us)
 
     for (size_t i = 0; i < l->n; i++) {
         struct window_sum sum = window_sum(
-            &l->items[i].guards[OPERATION_PUSH].window, &l->policy, now_us);
+            &l->items[i]->guards[OPERATION_PUSH].window, &l->policy, now_us);
 
         if (sum.unreachable * 100 < sum.calls * l->policy.faults_percent)
             return false;
@@ -254,7 +256,7 @@ void lines_judge(struct lines *l)
 
     for (size_t i = 0; i < l->n; i++)
         for (int op = 0; op < OPERATIONS_N; op++) {
-            struct guard *g = &l->items[i].guards[op];
+            struct guard *g = &l->items[i]->guards[op];
 
             if (judged(g))
                 trip(l, g, window_trips(&g->window, &l->policy, now_us));
@@ -359,7 +361,7 @@ static bool turn(void *arg)
     int64_t now_us = clock_now_us();
 
     for (size_t i = 0; i < l->n; i++)
-        lapse(l, &l->items[i], now_us);
+        lapse(l, l->items[i], now_us);
     metric_set(M_LINES_UNSURE, !lines_sure(l));
     return false;
 }
@@ -369,18 +371,40 @@ static void init_guard(struct guard *g, enum operation op, int64_t shortcode)
     g->row = (struct breaker){.op = op, .shortcode = shortcode};
 }
 
-static void add_line(struct lines *l, const struct shortcode *sc)
+static struct line *add_line(struct lines *l, const struct shortcode *sc)
 {
-    struct line *line = &l->items[l->n++];
+    struct line *line = NEW(struct line);
 
     line->shortcode = sc->shortcode;
     (void)snprintf(line->name, sizeof(line->name), "line %lld",
                    (long long)sc->shortcode);
-    line->allowed = sc->rate;
     line->throttles = -1;
     line->rate = (double)sc->rate;
     for (int op = 0; op < OPERATIONS_N; op++)
         init_guard(&line->guards[op], (enum operation)op, sc->shortcode);
+    l->items = must_grow(l->items, l->n + 1, sizeof(*l->items));
+    l->items[l->n++] = line;
+    return line;
+}
+
+static void take_settings(struct lines *l)
+{
+    for (size_t i = 0; i < l->cfg->shortcodes_n; i++) {
+        const struct shortcode *sc = &l->cfg->shortcodes[i];
+        struct line *line = lines_find(l, sc->shortcode);
+
+        if (!line)
+            line = add_line(l, sc);
+        line->allowed = sc->rate;
+        line->gone = sc->gone;
+    }
+}
+
+void lines_renewed(struct lines *l)
+{
+    take_settings(l);
+    l->made = false;
+    lines_news(l);
 }
 
 struct lines *lines_new(struct loop *loop, const struct config *cfg,
@@ -403,9 +427,7 @@ struct lines *lines_new(struct loop *loop, const struct config *cfg,
     l->cfg = cfg;
     l->spec = *spec;
     breaker_policy_from(cfg, &l->policy);
-    l->items = must_alloc(MAX(cfg->shortcodes_n, 1), sizeof(*l->items));
-    for (size_t i = 0; i < cfg->shortcodes_n; i++)
-        add_line(l, &cfg->shortcodes[i]);
+    take_settings(l);
     init_guard(&l->way, OPERATION_PUSH, 0);
     sign_random(&l->dice, sizeof(l->dice));
     l->dice |= 1;
@@ -421,6 +443,8 @@ void lines_free(struct lines *l)
         return;
     timer_cancel(l->loop, &l->next);
     pg_free(l->pg);
+    for (size_t i = 0; i < l->n; i++)
+        free(l->items[i]);
     free(l->items);
     free(l);
 }

@@ -45,6 +45,10 @@ struct lines *lines_new(struct loop *loop, const struct config *cfg,
 /** NULL is fine. */
 void lines_free(struct lines *lines);
 
+/** The settings have other shortcodes or rates: they count from now on. Lines
+ *  of shortcodes that are gone let no push out. */
+void lines_renewed(struct lines *lines);
+
 /** Whether what is known of the lines is fresh enough to push by. */
 bool lines_sure(const struct lines *lines);
 

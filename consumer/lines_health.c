@@ -45,7 +45,7 @@ void lines_measure(const struct lines *l)
         metric_set(m, 0);
     measure_guard(&l->way, now_us, &probe_us);
     for (size_t i = 0; i < l->n; i++) {
-        const struct line *line = &l->items[i];
+        const struct line *line = l->items[i];
 
         stopped += line_share(l, line, now_us) <= 0;
         lowered += line->lowered;
@@ -107,7 +107,9 @@ static void health_of(const struct lines *l, const struct line *line,
         .latency_us = -1,
     };
     (void)snprintf(row->note, sizeof(row->note), "%s",
-                   lines_sure(l) ? "" : "not known");
+                   line->gone       ? "taken out of the settings"
+                   : !lines_sure(l) ? "not known"
+                                    : "");
     add_pace(row->note, sizeof(row->note), line, now_us);
     add_guard(row->note, sizeof(row->note), "way", &l->way.row, now_us);
     for (int op = 0; op < OPERATIONS_N; op++)
@@ -123,7 +125,7 @@ size_t lines_health(const struct lines *l, struct health *rows, size_t max)
 
     for (int ok = 0; ok < 2; ok++)
         for (size_t i = 0; i < l->n && n < max; i++) {
-            health_of(l, &l->items[i], &rows[n]);
+            health_of(l, l->items[i], &rows[n]);
             n += rows[n].ok == ok;
         }
     return n;

@@ -48,7 +48,7 @@ static void shortcodes_param(struct lines *l, struct pg_params *p)
 {
     pg_array(p, PG_INT4, l->n);
     for (size_t i = 0; i < l->n; i++)
-        pg_int4(p, (int32_t)l->items[i].shortcode);
+        pg_int4(p, (int32_t)l->items[i]->shortcode);
 }
 
 /* Once per connection, and when a rate of the settings has changed. */
@@ -60,10 +60,13 @@ static void tell_rows(struct lines *l)
         !place(l, LINES_SQL_MAKE_BREAKERS, NULL, 0))
         return;
     p = pg_params(l->pg);
-    shortcodes_param(l, p);
+    pg_array(p, PG_INT4, l->n);
+    for (size_t i = 0; i < l->n;
+         i++) /* 0: nothing is said of one that is gone */
+        pg_int4(p, l->items[i]->gone ? 0 : (int32_t)l->items[i]->shortcode);
     pg_array(p, PG_INT8, l->n);
     for (size_t i = 0; i < l->n; i++)
-        pg_int8(p, l->items[i].allowed);
+        pg_int8(p, l->items[i]->allowed);
     pg_send(l->pg, LINES_SQL_MAKE, p);
     p = pg_params(l->pg);
     shortcodes_param(l, p);
@@ -224,7 +227,7 @@ static size_t wishes(struct lines *l, struct wish *out)
     size_t n = 0;
 
     for (size_t i = 0; i < l->n; i++) {
-        struct line *line = &l->items[i];
+        struct line *line = l->items[i];
         double share = line_share(l, line, now_us);
         size_t ask;
 
@@ -299,7 +302,7 @@ static void measure(struct lines *l)
         return;
     l->measured_us = now_us;
     for (size_t i = 0; i < l->n; i++) {
-        struct line *line = &l->items[i];
+        struct line *line = l->items[i];
         double now =
             (double)line->begun * US_PER_S / (double)MAX(since_us, LATEST_US);
 
@@ -320,7 +323,7 @@ static void send_look(struct lines *l)
     tell_rows(l);
     tell_move(l, &l->way);
     for (size_t i = 0; i < l->n; i++)
-        tell_line(l, &l->items[i]);
+        tell_line(l, l->items[i]);
     reserve(l);
     l->look.read = l->look.n + (l->look.reserve > 0);
     p = pg_params(l->pg);

@@ -23,6 +23,7 @@ struct line {
     int64_t shortcode;
     char name[24];   /* "line 174379", for /health                       */
     int64_t allowed; /* of the settings, per second                      */
+    bool gone;       /* not in the settings any more: nothing is pushed  */
     struct guard guards[OPERATIONS_N];
     struct pace pace;
     double rate; /* as last read; 0 = no limit                       */
@@ -77,7 +78,7 @@ struct lines {
     struct lines_spec spec;
     struct breaker_policy policy;
     struct pg *pg;
-    struct line *items;
+    struct line **items; /* none ever goes */
     size_t n;
     struct guard way; /* shortcode 0: pushes that do not reach the provider */
     bool paused[PRIORITIES_N];

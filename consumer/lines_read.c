@@ -44,7 +44,7 @@ static void drop_times(struct lines *l)
 {
     log_warn("lines", "clock_jumped", KV("dropped", "every send time held"));
     for (size_t i = 0; i < l->n; i++)
-        pace_drop(&l->items[i].pace);
+        pace_drop(&l->items[i]->pace);
 }
 
 /* --- what was said --- */
@@ -162,8 +162,8 @@ static void moved(struct lines *l, struct guard *g, const struct breaker *was)
     g->news.probe = PROBE_NONE;
     g->fine = 0;
     for (size_t i = 0; i < l->n; i++)
-        if (g->row.op == OPERATION_PUSH && (!line || line == &l->items[i]))
-            pace_drop(&l->items[i].pace);
+        if (g->row.op == OPERATION_PUSH && (!line || line == l->items[i]))
+            pace_drop(&l->items[i]->pace);
     if (told)
         say_move(&g->row);
 }

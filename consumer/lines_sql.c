@@ -21,10 +21,11 @@ const char *const lines_session[] = {
 #define US " * interval '1 us'"
 #define IN_US(x) "(extract(epoch FROM " x ") * 1000000)::int8"
 
-/* $1 shortcodes, $2 rates of the settings. */
+/* $1 shortcodes, 0 = skip it; $2 rates of the settings. */
 static const char make_sql[] =
     "INSERT INTO lines (shortcode, allowed) "
-    "SELECT * FROM unnest($1::int4[], $2::int8[]) ORDER BY 1 "
+    "SELECT * FROM unnest($1::int4[], $2::int8[]) AS s(n, rate) WHERE n > 0 "
+    "ORDER BY 1 "
     "ON CONFLICT (shortcode) DO UPDATE SET allowed = excluded.allowed "
     "WHERE lines.allowed <> excluded.allowed";
 

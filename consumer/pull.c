@@ -34,6 +34,7 @@
 #define HEADER_MAX 1024
 #define ASK_MAX 512
 #define IDLE_CONNECTION_S 30
+#define CALLS_MAX 2048 /* one per shortcode that the settings may ever have */
 
 struct line {
     struct pull *pull;
@@ -57,7 +58,7 @@ struct pull {
     struct pull_spec spec;
     struct pg *pg;
     struct calls *calls;
-    struct line *lines;
+    struct line **lines; /* none ever goes */
     size_t n;
     struct loop_timer tick;
 };
@@ -399,9 +400,15 @@ static void on_tick(void *arg)
                   pull->cfg->pull_every_ms * US_PER_MS / TICKS_PER_PASS);
     if (!pg_up(pull->pg, NULL, 0) || !pull->spec.wanted(pull->spec.arg))
         return;
-    for (size_t i = 0; i < pull->n; i++)
-        if (!pull->lines[i].busy)
-            lease(&pull->lines[i]);
+    for (size_t i = 0; i < pull->n; i++) {
+        struct line *l = pull->lines[i];
+
+        if (l->busy)
+            continue;
+        l->sc = config_shortcode(pull->cfg, l->sc->shortcode);
+        if (enabled(l->sc))
+            lease(l);
+    }
 }
 
 /* --- life --- */
@@ -423,20 +430,35 @@ static void on_state(void *arg, bool up)
     p = pg_params(pull->pg);
     pg_array(p, PG_INT4, pull->n);
     for (size_t i = 0; i < pull->n; i++)
-        pg_int4(p, (int32_t)pull->lines[i].sc->shortcode);
+        pg_int4(p, (int32_t)pull->lines[i]->sc->shortcode);
     pg_send(pull->pg, PULL_SQL_BEGIN, p);
     pg_sync(pull->pg, nothing, pull);
+}
+
+static bool has(const struct pull *pull, int64_t shortcode)
+{
+    for (size_t i = 0; i < pull->n; i++)
+        if (pull->lines[i]->sc->shortcode == shortcode)
+            return true;
+    return false;
 }
 
 static void add_lines(struct pull *pull)
 {
     const struct config *cfg = pull->cfg;
 
-    pull->lines = must_alloc(cfg->shortcodes_n + 1, sizeof(*pull->lines));
-    for (size_t i = 0; i < cfg->shortcodes_n; i++)
-        if (enabled(&cfg->shortcodes[i]))
-            pull->lines[pull->n++] =
-                (struct line){.pull = pull, .sc = &cfg->shortcodes[i]};
+    for (size_t i = 0; i < cfg->shortcodes_n; i++) {
+        const struct shortcode *sc = &cfg->shortcodes[i];
+        struct line *l;
+
+        if (!enabled(sc) || has(pull, sc->shortcode))
+            continue;
+        l = NEW(struct line);
+        l->pull = pull;
+        l->sc = sc;
+        pull->lines = must_grow(pull->lines, pull->n + 1, sizeof(l));
+        pull->lines[pull->n++] = l;
+    }
 }
 
 static void open_all(struct pull *pull)
@@ -454,7 +476,7 @@ static void open_all(struct pull *pull)
         .arg = pull,
     };
     struct calls_spec calls = {
-        .slots_max = pull->n,
+        .slots_max = CALLS_MAX,
         .host_connections_max = 1,
         .connect_timeout_ms = cfg->gate_connect_timeout_ms,
         .total_timeout_ms = cfg->pull_timeout_ms,
@@ -483,6 +505,15 @@ struct pull *pull_new(struct loop *loop, const struct config *cfg,
     return pull;
 }
 
+void pull_renewed(struct pull *pull)
+{
+    add_lines(pull);
+    if (pull->n > 0 && !pull->pg)
+        open_all(pull);
+    else if (pull->pg && pg_up(pull->pg, NULL, 0))
+        on_state(pull, true);
+}
+
 void pull_free(struct pull *pull)
 {
     if (!pull)
@@ -490,6 +521,8 @@ void pull_free(struct pull *pull)
     timer_cancel(pull->loop, &pull->tick);
     calls_free(pull->calls);
     pg_free(pull->pg);
+    for (size_t i = 0; i < pull->n; i++)
+        free(pull->lines[i]);
     free(pull->lines);
     free(pull);
 }

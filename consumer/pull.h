@@ -67,6 +67,10 @@ struct pull_spec {
 struct pull *pull_new(struct loop *loop, const struct config *cfg,
                       const struct pull_spec *spec);
 
+/** The settings have other shortcodes; a pass under way goes on with those that
+ *  it began with. */
+void pull_renewed(struct pull *pull);
+
 /** NULL is fine. on_records' done may not run any more. */
 void pull_free(struct pull *pull);
 

@@ -79,13 +79,13 @@ def clients(secrets):
 
 def shortcodes(secrets, base_url, more=None):
     """The list `shortcodes`, all with one provider and the members of more,
-    which may have them by shortcode."""
+    which may have them by shortcode; None leaves one out."""
     more = more or {}
     return [{"shortcode": n, "base_url": base_url,
              "consumer_key_file": secrets / "consumer-key",
              "consumer_secret_file": secrets / "consumer-secret",
              "passkey_file": secrets / "passkey", **more.get(n, more)}
-            for n in SHORTCODES]
+            for n in SHORTCODES if more.get(n, more) is not None]
 
 
 def write_secrets(directory):

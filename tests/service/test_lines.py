@@ -2,12 +2,14 @@
 at once, an operator's word about them, and rates that are held."""
 
 import json
+import signal
 from datetime import datetime
 
 import pytest
 
 from tests.harness import oracle
 from tests.harness.place import wait_for
+from tests.harness.settings import PATIENT
 
 SHORTCODE = 174379
 # Breakers that a few calls trip, as the tests of single payments do not want.
@@ -221,3 +223,54 @@ def test_a_retry_alone_on_its_line_goes_out(make_world):
         world.wait_settled(LIVENESS_S)
         assert len(world.sim.pushes(wanted["msisdn"])) == 2
     assert attempts_spent(world) == 0
+
+
+OTHER = 600000
+
+
+def settle_on(world, programs, shortcodes):
+    """Other shortcodes, without a restart."""
+    world.shortcode = shortcodes
+    world.write_config(world.sim.url)
+    for program in programs:
+        before = len(program.said())
+        program.process.send_signal(signal.SIGHUP)
+        wait_for(f"{program.name} has them", lambda p=program, n=before:
+                 "reloaded" in p.said()[n:].decode(), LIVENESS_S)
+
+
+def test_shortcodes_change_without_a_restart(make_world):
+    """One that was taken out of the settings: nothing new is pushed to it, what
+    waits stays and is told of, what was pushed is settled. Back, with a rate,
+    all of it goes out at that rate."""
+    world = make_world(settings=PATIENT | {
+        "payments.query_first_ms": 4000}, workers=2).start()
+    shop = world.upstream()
+    pushed = order(world, shortcode=str(OTHER))
+    world.sim.script(pushed["msisdn"], {"fate": "pay", "callback": "lost"})
+    assert shop.submit(pushed).status == 202
+    wait_for("it is prompted", lambda: world.sim.pushes(pushed["msisdn"]),
+             LIVENESS_S)
+    settle_on(world, [world.api], {SHORTCODE: {}, OTHER: None})
+    answer = shop.submit(order(world, shortcode=str(OTHER)))
+    assert answer.status == 400, answer.body
+    assert answer.body["code"] == "unknown_shortcode"
+    settle_on(world, [world.api], {SHORTCODE: {}, OTHER: {}})
+    settle_on(world, world.workers, {SHORTCODE: {}, OTHER: None})
+    waiting = [order(world, shortcode=str(OTHER)) for _ in range(3)]
+    for request in waiting:  # the API has it again, the workers have not yet
+        assert shop.submit(request).status == 202
+    submit(world, shop, 3)
+    wait_for("the others are pushed, and it is told that these wait", lambda:
+             len(world.sim.pushes()) == 4 and
+             max(w.metrics()["foleni_stranded_payments"]
+                 for w in world.workers) == 3, LIVENESS_S)
+    wait_for("what was pushed is settled", lambda: world.query(
+        "SELECT 1 FROM payments WHERE shortcode = %s AND state = 6", OTHER),
+        LIVENESS_S)
+    line = world.worker.health()["dependencies"][f"line {OTHER}"]
+    assert not line["ok"] and "taken out of the settings" in line["note"]
+    settle_on(world, world.workers, {SHORTCODE: {}, OTHER: {"rate": 30}})
+    world.wait_settled(LIVENESS_S)
+    assert len(world.sim.pushes()) == 7
+    assert float(breaker(world, OTHER)["rate"]) == 30

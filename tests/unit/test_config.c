@@ -930,6 +930,36 @@ static void test_shortcodes(void **state)
     assert_null(config_shortcode(t.cfg, 1));
 }
 
+static void test_renewed_shortcodes(void **state)
+{
+    struct config *newer;
+    const struct shortcode *before;
+    struct err err;
+    int64_t dropped;
+
+    (void)state;
+    setenv("TEST_CONFIG_SECRET", "the-newer-key-of-ours", 1);
+    load("shortcodes = ( { shortcode = 174379; " SECRETS " rate = 9; },\n"
+         "{ shortcode = 600001; " SECRETS " } );");
+    expect_fine();
+    newer = TAKE(t.cfg);
+    load("shortcodes = ( { shortcode = 600000; " SECRETS " },\n"
+         "{ shortcode = 174379; " SECRETS " rate = 2; } );");
+    expect_fine();
+    before = config_shortcode(t.cfg, 174379);
+    assert_int_equal(config_may_renew(t.cfg, newer, &dropped, &err), ERR_NONE);
+    config_renew(t.cfg, newer);
+    config_free(newer);
+    assert_int_equal(t.cfg->shortcodes_n, 3);
+    assert_int_equal(config_shortcode(t.cfg, 174379)->rate, 9);
+    assert_int_equal(before->rate, 2); /* good, and of the settings before */
+    assert_string_equal(config_shortcode(t.cfg, 600001)->passkey,
+                        "the-newer-key-of-ours");
+    assert_false(config_shortcode(t.cfg, 600001)->gone);
+    assert_true(config_shortcode(t.cfg, 600000)->gone);
+    assert_int_equal(t.cfg->shortcodes[2].shortcode, 600000); /* the last */
+}
+
 static void test_wrong_shortcodes(void **state)
 {
     (void)state;
@@ -1136,6 +1166,7 @@ int main(void)
         TEST(test_wrong_clients),
         TEST(test_shortcodes),
         TEST(test_wrong_shortcodes),
+        TEST(test_renewed_shortcodes),
         TEST(test_too_many_clients),
         TEST(test_show),
         TEST(test_show_json),

@@ -89,6 +89,33 @@ static void test_one_token_per_consumer_key(void **state)
     assert_int_equal(s->token.asked, 2);
 }
 
+/* --- other settings --- */
+
+static void test_other_credentials_count_at_once(void **state)
+{
+    struct stub *s = *state;
+    struct shortcode other = s->shortcodes[0];
+
+    other.consumer_key = "another";
+    s->cfg.shortcodes_n = 1;
+    stub_open(s, 0);
+    STUB_WAIT(s, s->tokens == 1);
+    assert_int_equal(stub_push_once(s, 1).end, GATE_ANSWER);
+    assert_string_equal(s->push.authorization, "Bearer token-1");
+    s->token.act = STUB_HANG; /* the new key's token is not there at once */
+    s->cfg.shortcodes = &other;
+    gate_renewed(s->gate);
+    stub_push(s, 2, LEASE_US);
+    STUB_WAIT(s, s->parked_n == 1);
+    assert_int_equal(s->ends_n, 1); /* the old one is not used any more */
+    assert_string_equal(s->token.authorization, "Basic YW5vdGhlcjpzZWNyZXQ=");
+    s->cfg.shortcodes = s->shortcodes; /* an error: back again */
+    gate_renewed(s->gate);
+    STUB_WAIT(s, s->ends_n == 2);
+    assert_string_equal(s->push.authorization, "Bearer token-1");
+    assert_int_equal(s->token.asked, 2);
+}
+
 /* --- refused --- */
 
 static void test_a_refused_token_is_fetched_anew_once(void **state)
@@ -282,6 +309,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_one_token_for_many_pushes),
         TEST_CLOSED(test_one_token_per_consumer_key),
+        TEST_CLOSED(test_other_credentials_count_at_once),
         TEST(test_a_refused_token_is_fetched_anew_once),
         TEST(test_a_query_refuses_a_token_too),
         TEST(test_a_late_refusal_is_of_the_old_token),

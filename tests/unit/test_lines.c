@@ -350,6 +350,59 @@ static void test_retry_after_stops_the_fleet(void **state)
     WAIT(w, lines_credit(of(w, 1), FREE) > 0);
 }
 
+/* --- other settings --- */
+
+static void test_a_rate_is_changed_while_it_runs(void **state)
+{
+    struct world *w = *state;
+    int64_t at = 0;
+
+    w->shortcodes[0].rate = 10; /* of the settings of all three, but ... */
+    w->shortcodes[1].rate = 0;
+    lines_renewed(of(w, 0)); /* ... one has read them, and all hear of it */
+    WAIT(w, rate(w, FREE) == 10000);
+    for (int i = 0; i < WORKERS_N; i++) {
+        WAIT(w, lines_credit(of(w, i), FREE) != LINES_UNLIMITED);
+        at = 0;
+        WAIT(w, at || lines_take(of(w, i), FREE, &at));
+        assert_true(at > 0);
+        WAIT(w, lines_credit(of(w, i), LIMITED) == LINES_UNLIMITED);
+    }
+}
+
+static bool trips(struct world *w)
+{
+    faults(of(w, 0), 700000, 4);
+    return ledger_ask(w->other, "SELECT count(*) FROM breakers "
+                                "WHERE shortcode = 700000 AND state <> 0");
+}
+
+static void test_shortcodes_come_and_go(void **state)
+{
+    struct world *w = *state;
+    struct shortcode more[] = {
+        w->shortcodes[0], {.shortcode = 700000}, w->shortcodes[1]};
+    int64_t at = 0;
+    const char *why = "";
+
+    WAIT(w, at || lines_take(of(w, 0), LIMITED, &at));
+    more[2].gone = true;
+    w->cfg.shortcodes = more;
+    w->cfg.shortcodes_n = 3;
+    lines_renewed(of(w, 0));
+    assert_int_equal(lines_credit(of(w, 0), LIMITED), 0);
+    assert_false(lines_may_send(of(w, 0), LIMITED, at, &why));
+    assert_non_null(strstr(why, "taken out of the settings"));
+    assert_true(lines_may_query(of(w, 0), LIMITED));
+    assert_true(lines_credit(of(w, 0), FREE) > 0);
+    WAIT(w, trips(w));                         /* it has a breaker */
+    assert_int_equal(rate(w, LIMITED), 50000); /* others still have it */
+    more[2].gone = false;
+    lines_renewed(of(w, 0));
+    at = 0;
+    WAIT(w, at || lines_take(of(w, 0), LIMITED, &at));
+}
+
 /* --- breakers --- */
 
 static void test_what_one_sees_the_others_hear(void **state)
@@ -589,6 +642,8 @@ int main(void)
         TEST(test_a_throttle_answer_lowers_the_rate_once),
         TEST(test_without_a_rate_a_throttle_answer_makes_one),
         TEST(test_retry_after_stops_the_fleet),
+        TEST(test_a_rate_is_changed_while_it_runs),
+        TEST(test_shortcodes_come_and_go),
         TEST(test_what_one_sees_the_others_hear),
         TEST(test_one_probes_then_a_trial_then_a_ramp),
         TEST(test_a_stopped_prober_is_replaced),
