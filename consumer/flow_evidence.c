@@ -26,7 +26,7 @@ static void spend_and_prove(struct step *s, int64_t at)
 
 static int64_t next_prompt_at(const struct step *s)
 {
-    return step_not_before(s, step_busy_phone(s));
+    return step_not_before(s, step_backoff(s, BACKOFF_SPENT));
 }
 
 /* Whether the client wants another prompt after this one was not answered, and

@@ -13,6 +13,14 @@
 #define PHONE_LOOK_MIN_US (10 * US_PER_S)
 #define PHONE_LOOK_MAX_US (30 * US_PER_S)
 
+/** What ended the last attempt, as far as the next one's time goes. */
+enum backoff {
+#define BACKOFF(id, draw, low, high) id,
+#include "consumer/flow.def"
+#undef BACKOFF
+    BACKOFFS_N
+};
+
 /* What a handler works on. */
 struct step {
     const struct payment *was;
@@ -73,8 +81,7 @@ int64_t step_next_query(const struct step *s);
 /** @p at, but never sooner after an attempt that left than Daraja's rule for
  *  equal amounts allows. */
 int64_t step_not_before(const struct step *s, int64_t at);
-int64_t step_backoff(const struct step *s);
-int64_t step_busy_phone(const struct step *s);
+int64_t step_backoff(const struct step *s, enum backoff why);
 int64_t step_phone_look(const struct step *s);
 
 /* --- the handlers --- */

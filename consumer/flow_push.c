@@ -23,7 +23,8 @@ void flow_not_sent(struct step *s)
     step_result(s, s->e->unreachable ? RESULT_UNREACHABLE : RESULT_NONE,
                 EVIDENCE_ANSWER, s->e->unreachable ? "unreachable" : "",
                 s->e->unreachable ? s->e->why.text : "");
-    step_unsent(s, s->e->unreachable ? step_backoff(s) : s->now_at);
+    step_unsent(s, step_backoff(s, s->e->unreachable ? BACKOFF_UNREACHABLE
+                                                     : BACKOFF_HELD));
 }
 
 /* Whether this end of a push is news: also to one that was taken over from a
@@ -90,7 +91,7 @@ static void answer_auth(struct step *s)
     step_verdict(s, EVIDENCE_ANSWER);
     s->p->auth_version =
         MAX(MAX(s->e->token_version, SOME_VERSION), s->p->auth_version);
-    step_unsent(s, again ? step_backoff(s) : s->now_at);
+    step_unsent(s, step_backoff(s, again ? BACKOFF_AUTH_AGAIN : BACKOFF_AUTH));
 }
 
 static void answer_throttled(struct step *s)
@@ -98,7 +99,8 @@ static void answer_throttled(struct step *s)
     int64_t asked_us = MAX(s->e->verdict.retry_after_s, 0) * US_PER_S;
 
     step_verdict(s, EVIDENCE_ANSWER);
-    step_unsent(s, MAX(step_backoff(s), s->now_at + asked_us));
+    step_unsent(s,
+                MAX(step_backoff(s, BACKOFF_THROTTLED), s->now_at + asked_us));
 }
 
 /* A person said that the attempt before this one had not left. */
@@ -115,7 +117,7 @@ static void answer_locked(struct step *s)
         return;
     }
     step_verdict(s, EVIDENCE_ANSWER);
-    step_unsent(s, step_busy_phone(s));
+    step_unsent(s, step_backoff(s, BACKOFF_PHONE_BUSY));
 }
 
 static bool refuses(enum verdict_kind kind)

@@ -35,7 +35,7 @@ static bool may_return(struct step *s)
    any other prompt that follows one. */
 static int64_t rest_ends(const struct step *s)
 {
-    int64_t pause_us = step_busy_phone(s) - s->now_at;
+    int64_t pause_us = step_backoff(s, BACKOFF_SPENT) - s->now_at;
 
     return step_not_before(s, MAX(s->now_at, s->p->updated_at + pause_us));
 }

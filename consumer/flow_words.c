@@ -137,17 +137,30 @@ int64_t step_not_before(const struct step *s, int64_t at)
     return MAX(at, s->p->pushed_at + s->policy->same_amount_gap_us);
 }
 
-int64_t step_backoff(const struct step *s)
+int64_t step_backoff(const struct step *s, enum backoff why)
 {
-    return s->now_at + retry_backoff(MAX(s->p->attempt, 1),
-                                     s->policy->backoff_min_us,
-                                     s->policy->backoff_max_us, s->e->dice);
-}
+    const struct flow_policy *policy = s->policy;
+    const struct {
+        enum draw { DRAW_NOW, DRAW_DOUBLED, DRAW_BETWEEN } draw;
+        int64_t low_us, high_us;
+    } rows[BACKOFFS_N] = {
+#define BACKOFF(id, draw, low, high) [id] = {draw, policy->low, policy->high},
+#include "consumer/flow.def"
+#undef BACKOFF
+    };
 
-int64_t step_busy_phone(const struct step *s)
-{
-    return s->now_at + retry_between(s->policy->busy_phone_min_us,
-                                     s->policy->busy_phone_max_us, s->e->dice);
+    must(why < BACKOFFS_N);
+    switch (rows[why].draw) {
+    case DRAW_NOW: break;
+    case DRAW_DOUBLED:
+        return s->now_at + retry_backoff(MAX(s->p->attempt, 1),
+                                         rows[why].low_us, rows[why].high_us,
+                                         s->e->dice);
+    case DRAW_BETWEEN:
+        return s->now_at +
+               retry_between(rows[why].low_us, rows[why].high_us, s->e->dice);
+    }
+    return s->now_at;
 }
 
 int64_t step_phone_look(const struct step *s)

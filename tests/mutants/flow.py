@@ -17,7 +17,7 @@ s->e->why.text);
      """    step_verdict(s, EVIDENCE_ANSWER);
     end_unknown(s);""",
      """    step_verdict(s, EVIDENCE_ANSWER);
-    step_unsent(s, step_backoff(s));""",
+    step_unsent(s, step_backoff(s, BACKOFF_UNREACHABLE));""",
      "an answer that no table knows may be an accepted push"),
     ("orphan is retried", "flow_evidence.c",
      """                "its worker died during the push");
@@ -96,7 +96,7 @@ s->e->why.text);
      """           p->spent <= MIN(p->req.ask_again,""",
      "a second prompt is the client's choice"),
     ("asks again at once", "flow_evidence.c",
-     """    return step_not_before(s, step_busy_phone(s));""",
+     """    return step_not_before(s, step_backoff(s, BACKOFF_SPENT));""",
      """    return step_not_before(s, s->now_at);""",
      "the first prompt may still be on the screen"),
     ("no pause between equal amounts", "flow_words.c",
