@@ -34,6 +34,19 @@ struct pg_result;
     "AND attempt > 0 AND mac_key IN ($1::int2, 0)) OR EXISTS (SELECT FROM " \
     "payments WHERE state = 5 AND mac_key IN ($1::int2, 0))"
 
+/** The same for every key but $1 and $2: common tables up to `g` (mac_key, n,
+ *  id, attempt, text), in which each stands with how many attempts name it. */
+#define PAYMENT_KEYS_MISSING_SQL                                           \
+    "WITH o AS (SELECT id, attempt, mac_key FROM payments "                \
+    "WHERE next_action_at IS NOT NULL AND (state <> 3 OR waits = 3) "      \
+    "AND attempt > 0 UNION ALL SELECT id, attempt, mac_key FROM payments " \
+    "WHERE state = 3 AND (waits = 3) IS FALSE AND attempt > 0 UNION ALL "  \
+    "SELECT id, attempt, mac_key FROM payments WHERE state = 5), "         \
+    "g AS (SELECT mac_key, count(*) AS n, (array_agg(id))[1] AS id, "      \
+    "(array_agg(attempt))[1] AS attempt, "                                 \
+    "'key ' || mac_key || ' of callback paths' AS text FROM o "            \
+    "WHERE mac_key NOT IN (0, $1::int2, $2::int2) GROUP BY mac_key)"
+
 /** Reads row @p row of @p r, whose PAYMENT_COLUMNS begin at column @p col. */
 void payment_row_read(const struct pg_result *r, size_t row, size_t col,
                       struct payment *ret);

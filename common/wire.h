@@ -153,7 +153,8 @@ bool wire_callback_mac(const struct config *cfg,
 
 /**
  * Reads headers HDR_PAYMENT, HDR_ATTEMPT and checks HDR_MAC by
- * wire_callback_mac() (ERR_DENIED when it is wrong).
+ * wire_callback_mac() (ERR_DENIED when it is wrong; @p ret is then what it
+ * claims to be).
  */
 MUST_CHECK enum err_code
 wire_read_callback_address(const struct kafka_record *record,

@@ -155,9 +155,9 @@ enum err_code wire_read_callback_address(const struct kafka_record *record,
         return err_set(err, ERR_INPUT,
                        "cannot read callback: a header is missing or wrong");
     a.attempt = (int)n;
+    *ret = a;
     if (!wire_header(record, HDR_MAC, mac, sizeof(mac)) ||
         !wire_callback_mac(cfg, &a, mac))
         return err_set(err, ERR_DENIED, "cannot take callback: wrong MAC");
-    *ret = a;
     return ERR_NONE;
 }

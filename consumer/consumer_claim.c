@@ -524,13 +524,17 @@ static void apply_callback(struct consumer *c,
     struct callback_address at;
     struct callback cb;
     struct task *t;
-    struct err err;
+    struct err err = {.code = ERR_NONE};
 
     if (wire_is_c2b(record)) {
         notice_take(c, record);
         return;
     }
-    if (wire_read_callback_address(record, c->cfg, &at, &err)) {
+    if (wire_read_callback_address(record, c->cfg, &at, &err) == ERR_DENIED) {
+        keys_doubt(c, record, &at);
+        return;
+    }
+    if (err.code) {
         metric_add(M_CALLBACK_BAD_MAC, 1);
         log_warn("worker", "callback_refused", KV_ERR(&err));
         return;

@@ -3,6 +3,8 @@
  * a key that this fleet has no more would never hear its callback. A reload
  * refuses that; whoever is started anew with other settings is told here: it
  * is not ready, and an alarm stands in the ledger until a person has seen it.
+ * Callbacks that such a key has signed are kept as they came, since they cannot
+ * be told from forged ones; the queries settle their payments.
  */
 #include "common/clock.h"
 #include "common/log.h"
@@ -48,6 +50,36 @@ void keys_changed(struct consumer *c)
 {
     c->keys.looked = false;
     c->keys.next_us = 0;
+}
+
+void keys_doubt(struct consumer *c, const struct kafka_record *record,
+                const struct callback_address *at)
+{
+    struct task *t = task_new(c, NULL, &at->payment, FLOW_CALLBACK);
+
+    t->unproven = t->from_topic = true;
+    t->record = record;
+    t->event.attempt = at->attempt;
+    c->callbacks_open++;
+    task_event(t);
+}
+
+void keys_judge(struct task *t, const struct payment *row)
+{
+    struct consumer *c = t->consumer;
+
+    if (row && row->mac_key && !payment_state_final(row->state) &&
+        !config_mac_key(c->cfg, row->mac_key)) {
+        log_error("worker", "callback_not_judged",
+                  KV_ID("payment", &row->req.id), KV_INT("key", row->mac_key));
+        keys_changed(c);
+        task_keep_stray(t, "its key is not in the settings");
+        return;
+    }
+    metric_add(M_CALLBACK_BAD_MAC, 1);
+    log_warn("worker", "callback_refused", KV_ID("payment", &t->seen.req.id),
+             KV("why", "no key of ours has made its MAC"));
+    task_end(t);
 }
 
 struct health keys_health(const struct consumer *c)

@@ -147,6 +147,10 @@ static void take_receipt(struct task *t)
 static void row_found(struct task *t, const struct payment *row)
 {
     list_remove(&t->node);
+    if (t->unproven) {
+        keys_judge(t, row);
+        return;
+    }
     if (took_unheard(t, row)) {
         if (!in_other_hands(t, row))
             give_back(t);
@@ -196,6 +200,10 @@ void task_keep_stray(struct task *t, const char *why)
 static void row_missing(struct task *t)
 {
     list_remove(&t->node);
+    if (t->unproven) {
+        keys_judge(t, NULL);
+        return;
+    }
     if (t->stray == stray_unknown) {
         task_end(t);
         return;

@@ -49,6 +49,7 @@ struct task {
     int refusals;        /* times the ledger refused it alone       */
     int64_t again_us;    /* in `later`: when it comes again         */
     bool unsure;         /* its last write may have landed          */
+    bool unproven;       /* a callback that no key of ours signed   */
     bool unkept;         /* in `later`: its bytes are not kept yet  */
     bool from_topic;     /* of the callback batch                   */
     bool recalls;        /* of the comparison with recorders */
@@ -353,6 +354,12 @@ struct health clock_health(const struct consumer *c);
 void keys_tick(struct consumer *c);
 /** The settings have other keys now. */
 void keys_changed(struct consumer *c);
+
+/** A callback whose MAC none of our keys has made: judged by its row. */
+void keys_doubt(struct consumer *c, const struct kafka_record *record,
+                const struct callback_address *at);
+/** Its row is read; NULL = there is none. */
+void keys_judge(struct task *t, const struct payment *row);
 struct health keys_health(const struct consumer *c);
 
 /* --- consumer_recover.c --- */

@@ -87,7 +87,7 @@ struct task *task_new(struct consumer *c, const struct payment *seen,
     t->send_us = 0;
     t->tries = t->takes = t->refusals = 0;
     t->again_us = 0;
-    t->unsure = t->from_topic = t->recalls = false;
+    t->unsure = t->unproven = t->from_topic = t->recalls = false;
     t->promised = t->of_ledger = t->right = t->unkept = false;
     t->record = NULL;
     t->stray = NULL;

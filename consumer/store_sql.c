@@ -457,16 +457,8 @@ static const char strays_sql[] =
 
 /* Open attempts as in PAYMENT_KEY_USED_SQL, by keys other than $1 and $2. Each
    such key is one open alarm, on one of its payments. */
-static const char keys_missing_sql[] =
-    "WITH o AS (SELECT id, attempt, mac_key FROM payments "
-    "WHERE next_action_at IS NOT NULL AND (state <> 3 OR waits = 3) "
-    "AND attempt > 0 UNION ALL SELECT id, attempt, mac_key FROM payments "
-    "WHERE state = 3 AND (waits = 3) IS FALSE AND attempt > 0 UNION ALL "
-    "SELECT id, attempt, mac_key FROM payments WHERE state = 5), "
-    "g AS (SELECT mac_key, count(*) AS n, (array_agg(id))[1] AS id, "
-    "(array_agg(attempt))[1] AS attempt, "
-    "'key ' || mac_key || ' of callback paths' AS text FROM o "
-    "WHERE mac_key NOT IN (0, $1::int2, $2::int2) GROUP BY mac_key), "
+static const char keys_missing_sql[] = PAYMENT_KEYS_MISSING_SQL
+    ", "
     "a AS (INSERT INTO alarms (kind, payment, attempt, text) "
     "SELECT 'key_missing', id, attempt, text FROM g WHERE NOT EXISTS "
     "(SELECT FROM alarms m WHERE m.seen_at IS NULL "

@@ -1,6 +1,6 @@
 /*
- * The MAC is compared in constant time. A forged callback is counted and leaves
- * nothing behind.
+ * The MAC is compared in constant time. What is no callback is counted and
+ * leaves nothing behind.
  */
 #include "producer/callbacks.h"
 
@@ -35,8 +35,11 @@ static bool read_path(const struct config *cfg, struct http_request *req,
 
     if (uuid_parse(id, strlen(id), &at.payment, &err) || !at.attempt)
         return false;
-    *ret = (struct callback_path){at.payment, at.attempt, http_param(req, 2)};
-    return wire_callback_mac(cfg, &at, ret->mac);
+    *ret = (struct callback_path){at.payment, at.attempt, http_param(req, 2),
+                                  false};
+    ret->ours = wire_callback_mac(cfg, &at, ret->mac);
+    return strlen(ret->mac) == CALLBACK_MAC_SIZE - 1 &&
+           strspn(ret->mac, "0123456789abcdef") == CALLBACK_MAC_SIZE - 1;
 }
 
 /* The second line only: the first is the MAC, or the secret. */
@@ -59,6 +62,11 @@ static void refuse(struct http_request *req, enum metric counter)
     http_problem(req, &(struct http_problem){.status = 404,
                                              .code = "not_found",
                                              .title = "Not found"});
+}
+
+void callbacks_forged(struct http_request *req)
+{
+    refuse(req, M_CALLBACKS_FORGED);
 }
 
 bool callbacks_path(const struct config *cfg, struct http_request *req,

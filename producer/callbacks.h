@@ -16,12 +16,13 @@ struct callback_path {
     struct uuid payment;
     int attempt;
     const char *mac; /* borrowed from the request */
+    bool ours;       /* one of our keys has made it */
 };
 
 /**
- * Reads and checks the path. A MAC that is not ours gets 404, as does anything
- * that is no callback path: nobody learns which payments exist. The same for
- * callers from outside of callbacks.networks.
+ * Reads and checks the path. What is no callback path gets 404, and so do
+ * callers from outside of callbacks.networks. A MAC that is not ours is the
+ * caller's to judge: a key may be missing here.
  *
  * @return false when that was answered; @p req is then gone.
  */
@@ -35,6 +36,9 @@ bool callbacks_path(const struct config *cfg, struct http_request *req,
  * @return false when that was answered; @p req is then gone.
  */
 bool callbacks_c2b(const struct config *cfg, struct http_request *req);
+
+/** 404 for a MAC that none of us has made: nobody learns what payments exist. */
+void callbacks_forged(struct http_request *req);
 
 /** 200, what Daraja expects; only after the callback is durable. */
 void callbacks_accepted(struct http_request *req);

@@ -11,12 +11,15 @@
 
 #define LOOKS_MAX 1000 /* in flight; more are told that it is unavailable */
 
-enum { LOOK_PAYMENT, LOOK_KEY };
+enum { LOOK_PAYMENT, LOOK_KEY, LOOK_KEYS };
 
 static const struct pg_statement statements[] = {
     [LOOK_PAYMENT] = {"look", "SELECT " PAYMENT_COLUMNS
                               " FROM payments p WHERE p.id = $1::uuid"},
     [LOOK_KEY] = {"key", PAYMENT_KEY_USED_SQL},
+    [LOOK_KEYS] = {"keys", PAYMENT_KEYS_MISSING_SQL
+                   " SELECT mac_key, n FROM g ORDER BY n DESC, mac_key "
+                   "LIMIT 1"},
 };
 
 struct look {
@@ -110,6 +113,36 @@ void look_key(struct look *l, int64_t id, look_key_fn done, void *arg)
     pg_int2(params, (int16_t)id);
     pg_send(l->pg, LOOK_KEY, params);
     pg_sync(l->pg, key_looked, one);
+}
+
+struct all_keys {
+    look_keys_fn done;
+    void *arg;
+};
+
+static void keys_looked(void *arg, struct pg_result *const *results, size_t n,
+                        const struct err *err)
+{
+    struct all_keys *all = arg;
+    bool any = !err && pg_rows(results[0]) > 0;
+
+    (void)n;
+    all->done(all->arg, any ? pg_get_int(results[0], 0, 0) : 0,
+              any ? pg_get_int(results[0], 0, 1) : 0, err);
+    free(all);
+}
+
+void look_keys(struct look *l, int64_t first, int64_t second, look_keys_fn done,
+               void *arg)
+{
+    struct all_keys *all = NEW(struct all_keys);
+    struct pg_params *params = pg_params(l->pg);
+
+    *all = (struct all_keys){done, arg};
+    pg_int2(params, (int16_t)first);
+    pg_int2(params, (int16_t)second);
+    pg_send(l->pg, LOOK_KEYS, params);
+    pg_sync(l->pg, keys_looked, all);
 }
 
 bool look_up(const struct look *l, char *note, size_t size)

@@ -30,6 +30,16 @@ typedef void (*look_key_fn)(void *arg, bool used, const struct err *err);
 /** Asks for a key of callback paths by its number; as look_payment(). */
 void look_key(struct look *l, int64_t id, look_key_fn done, void *arg);
 
+/** @p attempts that are open name @p key, which is not in the settings; 0 = no
+ *  key is missing. */
+typedef void (*look_keys_fn)(void *arg, int64_t key, int64_t attempts,
+                             const struct err *err);
+
+/** Asks for keys of callback paths that are neither @p first nor @p second; as
+ *  look_payment(). */
+void look_keys(struct look *l, int64_t first, int64_t second, look_keys_fn done,
+               void *arg);
+
 bool look_up(const struct look *l, char *note, size_t size);
 
 /** Microseconds of the last answer, -1 = none yet. */

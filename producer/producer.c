@@ -101,18 +101,19 @@ static size_t health(void *arg, struct health *rows, size_t max)
 {
     struct producer *p = arg;
 
-    must(max >= 3);
+    must(max >= 4);
     rows[0] =
         (struct health){.name = "kafka", .needed = true, .latency_us = -1};
     rows[0].ok = publish_up(p->publish, rows[0].note, sizeof(rows[0].note));
     rows[1] = (struct health){.name = "postgres",
                               .latency_us = look_latency_us(p->look)};
     rows[1].ok = look_up(p->look, rows[1].note, sizeof(rows[1].note));
+    rows[2] = producer_keys_health(p);
     if (!p->spool)
-        return 2;
-    rows[2] = (struct health){.name = "spool", .latency_us = -1};
-    rows[2].ok = spool_ok(p->spool, rows[2].note, sizeof(rows[2].note));
-    return 3;
+        return 3;
+    rows[3] = (struct health){.name = "spool", .latency_us = -1};
+    rows[3].ok = spool_ok(p->spool, rows[3].note, sizeof(rows[3].note));
+    return 4;
 }
 
 /* --- SIGHUP --- */
@@ -136,6 +137,7 @@ static void renewed(void *arg)
     struct producer *p = arg;
 
     limits_renew(p->limits);
+    producer_keys_changed(p);
 }
 
 /* --- life --- */
@@ -274,6 +276,7 @@ enum err_code producer_new(struct app *app, struct producer **ret,
     p->status = status_new(app->loop, p->cfg);
     p->look = look_new(app->loop, p->cfg);
     producer_callbacks_init(p);
+    producer_keys_init(p);
     if (publish_new(app->loop, p->cfg, &p->publish, err) ||
         open_spool(p, err) || follow(p, err) || open_listeners(p, err))
         return err->code;
@@ -293,6 +296,7 @@ void producer_free(struct producer *p)
     http_server_free(p->public);
     kafka_follower_free(p->requests);
     kafka_follower_free(p->events);
+    producer_keys_done(p);
     look_free(p->look);
     status_free(p->status);
     limits_free(p->limits);

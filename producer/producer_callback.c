@@ -154,7 +154,8 @@ static void keep(struct producer *p, struct http_request *req,
         k->item = spool_item_new(record);
     p->parked++;
     metric_set(M_PARKED, (int64_t)p->parked);
-    http_on_close(req, gone, k);
+    if (req)
+        http_on_close(req, gone, k);
     if ((p->spool && !kafka_up(p)) ||
         publish_callback(p->publish, record, published, k, &err))
         to_spool(k);
@@ -162,24 +163,36 @@ static void keep(struct producer *p, struct http_request *req,
         wait_for_kafka(k);
 }
 
+void producer_keep_callback(struct producer *p, struct http_request *req,
+                            const struct producer_callback *cb,
+                            enum metric kept)
+{
+    struct publish_callback out = {
+        .payment = cb->path.payment,
+        .attempt = cb->path.attempt,
+        .mac = cb->path.mac,
+        .source = cb->source,
+        .body = cb->body,
+        .len = cb->len,
+    };
+    struct publish_record record;
+
+    publish_make_callback(&out, &record);
+    keep(p, req, &record.record, kept, M_CALLBACKS_REFUSED);
+}
+
 void producer_on_callback(void *arg, struct http_request *req)
 {
     struct producer *p = arg;
-    struct callback_path path;
-    struct publish_callback cb;
-    struct publish_record record;
+    struct producer_callback cb = {.source = http_peer(req)};
 
-    if (!callbacks_path(p->cfg, req, &path))
+    if (!callbacks_path(p->cfg, req, &cb.path))
         return;
-    cb = (struct publish_callback){
-        .payment = path.payment,
-        .attempt = path.attempt,
-        .mac = path.mac,
-        .source = http_peer(req),
-    };
     cb.body = http_body(req, &cb.len);
-    publish_make_callback(&cb, &record);
-    keep(p, req, &record.record, M_CALLBACKS_KEPT, M_CALLBACKS_REFUSED);
+    if (cb.path.ours)
+        producer_keep_callback(p, req, &cb, M_CALLBACKS_KEPT);
+    else
+        producer_doubt(p, req, &cb);
 }
 
 void producer_on_c2b(void *arg, struct http_request *req)

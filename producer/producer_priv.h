@@ -7,6 +7,7 @@
 
 #include "common/buf.h"
 #include "common/kafka.h"
+#include "common/metrics.h"
 #include "producer/accept.h"
 #include "producer/callbacks.h"
 #include "producer/limit.h"
@@ -36,6 +37,12 @@ struct producer {
     struct list keeping; /* callbacks for which Kafka has time left */
     struct loop_timer keep_timer;
     size_t parked;
+    size_t doubts; /* callbacks that are asked for in the ledger */
+    struct {
+        int64_t key, attempts; /* one that is missing, and who uses it */
+        struct loop_timer again;
+        bool asking;
+    } keys; /* of callback paths */
     char topics[TOPICS_N][KAFKA_TOPIC_SIZE];
 };
 
@@ -108,6 +115,34 @@ void producer_on_payment(void *arg, struct http_request *req);
 void producer_on_status(void *arg, struct http_request *req);
 void producer_on_callback(void *arg, struct http_request *req);
 void producer_on_c2b(void *arg, struct http_request *req);
+
+/** A callback on its way to where it is durable. */
+struct producer_callback {
+    struct callback_path path;
+    const void *body;
+    size_t len;
+    const char *source;
+};
+
+/** Answers @p req, NULL = it is gone, once @p cb is durable: counted as @p kept
+ *  then. @p cb is copied. */
+void producer_keep_callback(struct producer *p, struct http_request *req,
+                            const struct producer_callback *cb,
+                            enum metric kept);
+
+/* --- producer_keys.c --- */
+
+void producer_keys_init(struct producer *p);
+void producer_keys_done(struct producer *p);
+
+/** The settings have other keys now. */
+void producer_keys_changed(struct producer *p);
+struct health producer_keys_health(const struct producer *p);
+
+/** Decides by the ledger what a callback is whose MAC none of our keys has
+ *  made; takes @p req. */
+void producer_doubt(struct producer *p, struct http_request *req,
+                    const struct producer_callback *cb);
 
 /** What the handlers of callbacks need before the first and after the last. */
 void producer_callbacks_init(struct producer *p);

@@ -4,6 +4,7 @@ or refused without a trace."""
 import hashlib
 import json
 import signal
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -393,6 +394,12 @@ def test_a_worker_without_a_key_that_is_used_says_so(make_world):
     assert not world.worker.ready()
     row = world.worker.health()["dependencies"]["callback_keys"]
     assert not row["ok"] and "key 1 " in row["note"]
+    early = paid_body(world, old) + b" "
+    assert post(world, wire.callback_path(ident, 1), early).status == 200
+    kept = wait_for("it is kept as it came", lambda: world.query(
+        "SELECT body, why FROM stray_callbacks WHERE payment = %s", ident))
+    assert [(bytes(k["body"]), k["why"]) for k in kept] == [
+        (early, "its key is not in the settings")]
     world.worker.stop()
     world.start_worker(world.worker)
     world.worker.wait_metric(missing, 1)
@@ -406,6 +413,40 @@ def test_a_worker_without_a_key_that_is_used_says_so(make_world):
     body = paid_body(world, old)
     assert post(world, wire.callback_path(ident, 1), body).status == 200
     assert shop.wait_final(ident)["status"] == "succeeded"
+
+
+def test_an_api_without_a_key_that_is_used_loses_no_callback(make_world):
+    """It cannot tell whose they are, so it keeps them for a worker that can;
+    what the ledger knows to be of no payment is forged all the same."""
+    world = make_world(settings=PATIENT).start()
+    shop = world.upstream()
+    old = order(world)
+    world.sim.script(old["msisdn"], {"fate": "pay", "callback": "lost"})
+    ident = shop.submit(old).body["id"]
+    wait_for("the push", lambda: world.sim.pushes(old["msisdn"]), 60)
+    world.api.stop()
+    reload(world, NEW, "", ())
+    world.start_api()
+    missing = "foleni_callback_keys_missing"
+    world.api.wait_metric(missing, 1)
+    assert not world.api.ready()
+    row = world.api.health()["dependencies"]["callback_keys"]
+    assert not row["ok"] and "key 1 " in row["note"]
+    body = paid_body(world, old)
+    nobody = wire.callback_path(str(uuid.uuid4()), 1)
+    assert post(world, nobody, body).status == 404
+    forged = wire.callback_path(ident, 1, "0" * 32)
+    assert post(world, forged, body).status == 200
+    world.worker.wait_metric(
+        'foleni_callbacks_bad_total{why="mac"}', 1)
+    assert post(world, wire.callback_path(ident, 1), body).status == 200
+    assert shop.wait_final(ident)["status"] == "succeeded"
+    assert world.api.metrics()['foleni_callbacks_total{end="unproven"}'] == 2
+    world.wait_settled()
+    reload(world, NEW | second(OLD), "reloaded", [world.api])
+    world.api.wait_ready()
+    assert world.api.metrics()[missing] == 0
+    assert post(world, forged, body).status == 404
 
 
 def test_a_key_is_not_dropped_while_the_ledger_is_away(run_directory,

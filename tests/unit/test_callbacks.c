@@ -36,6 +36,10 @@ static void on_callback(void *arg, struct http_request *req)
 
     if (!callbacks_path(&w->cfg, req, &w->path))
         return;
+    if (!w->path.ours) {
+        callbacks_forged(req);
+        return;
+    }
     w->good++;
     snprintf(w->mac, sizeof(w->mac), "%s", w->path.mac);
     if (w->durable)
