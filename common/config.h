@@ -128,6 +128,18 @@ void config_show_json(const struct config *cfg, struct buf *out);
 /** Writes the commented file of all defaults: what ships as config.cfg. */
 void config_write_default(struct buf *out);
 
+/** A secret that the settings name. */
+struct config_secret {
+    const char *path; /* "shortcodes[0].passkey"; borrowed for the call */
+    const char *file; /* that it was read from, NULL = the environment  */
+    const char *text;
+};
+
+/** Calls @p fn for each secret that is there. */
+void config_each_secret(const struct config *cfg,
+                        void (*fn)(void *arg, const struct config_secret *s),
+                        void *arg);
+
 /** The client with that immutable id, or NULL. */
 const struct client *config_client(const struct config *cfg,
                                    const struct uuid *id);

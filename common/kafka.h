@@ -285,6 +285,19 @@ kafka_topics_read(const struct config *cfg,
                   const struct kafka_topic_plan plans[TOPICS_N],
                   struct kafka_topic_facts ret[TOPICS_N], struct err *err);
 
+/** The brokers behind kafka.brokers. */
+struct kafka_cluster {
+    int brokers;
+    char id[64];
+    char version[32]; /* of the protocol between brokers, "" = not told  */
+    bool embedded;    /* it is foleni-broker                             */
+};
+
+/** Asks the cluster for itself, for 20 s at most; as kafka_topics_read(). */
+MUST_CHECK enum err_code kafka_cluster_read(const struct config *cfg,
+                                            struct kafka_cluster *ret,
+                                            struct err *err);
+
 /** Creates one topic; ERR_CONFLICT when it exists already. */
 MUST_CHECK enum err_code kafka_topic_create(const struct config *cfg,
                                             const struct kafka_topic_plan *plan,

@@ -166,6 +166,12 @@ void pg_session_close(struct pg_session *s);
 DEFINE_CLEANUP(pg_session_close, struct pg_session *)
 
 /**
+ * From now on no answer is waited for longer than @p ms: pg_session_exec() then
+ * gives ERR_TIMEOUT, and the session is of no further use.
+ */
+void pg_session_limit(struct pg_session *s, int ms);
+
+/**
  * Runs @p sql (several statements are fine when @p params_n is 0).
  *
  * @param ret  NULL, or gets the last result; free with pg_text_rows_free().

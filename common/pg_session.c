@@ -3,13 +3,16 @@
  * migrations, where there is nothing else to do meanwhile.
  */
 #include <libpq-fe.h>
+#include <poll.h>
 #include <stdlib.h>
 
+#include "common/clock.h"
 #include "common/must.h"
 #include "common/pg_priv.h"
 
 struct pg_session {
     PGconn *conn;
+    int limit_ms; /* 0 = none */
 };
 
 struct pg_text_rows {
@@ -77,15 +80,74 @@ static enum err_code judge(struct pg_session *s, const PGresult *r,
                         "could not use postgres' answer: %s", line);
 }
 
+void pg_session_limit(struct pg_session *s, int ms)
+{
+    s->limit_ms = ms;
+}
+
+/* Whether the next result can be had without waiting. */
+static bool wait_for(struct pg_session *s, int64_t end_us)
+{
+    struct pollfd fd = {.fd = PQsocket(s->conn), .events = POLLIN};
+
+    while (PQisBusy(s->conn)) {
+        int64_t left_us = end_us - clock_now_us();
+
+        if (left_us <= 0)
+            return false;
+        if (poll(&fd, 1, (int)(left_us / US_PER_MS) + 1) > 0 &&
+            !PQconsumeInput(s->conn))
+            return true; /* libpq says why */
+    }
+    return true;
+}
+
+/* As PQexec() and PQexecParams(), within the limit; *late otherwise. */
+static PGresult *exec_limited(struct pg_session *s, const char *sql,
+                              const char *const *params, size_t params_n,
+                              bool *late)
+{
+    int64_t end_us = clock_now_us() + s->limit_ms * US_PER_MS;
+    PGresult *last = NULL, *r;
+    int sent = params_n ? PQsendQueryParams(s->conn, sql, (int)params_n, NULL,
+                                            params, NULL, NULL, 0)
+                        : PQsendQuery(s->conn, sql);
+
+    while (sent && !*late) {
+        *late = !wait_for(s, end_us);
+        r = *late ? NULL : PQgetResult(s->conn);
+        if (!r)
+            break;
+        PQclear(last);
+        last = r;
+    }
+    return last;
+}
+
+static PGresult *exec_blocking(struct pg_session *s, const char *sql,
+                               const char *const *params, size_t params_n)
+{
+    if (!params_n)
+        return PQexec(s->conn, sql);
+    return PQexecParams(s->conn, sql, (int)params_n, NULL, params, NULL, NULL,
+                        0);
+}
+
 enum err_code pg_session_exec(struct pg_session *s, const char *sql,
                               const char *const *params, size_t params_n,
                               struct pg_text_rows **ret, struct err *err)
 {
-    PGresult *r = params_n ? PQexecParams(s->conn, sql, (int)params_n, NULL,
-                                          params, NULL, NULL, 0)
-                           : PQexec(s->conn, sql);
-    enum err_code code = judge(s, r, err);
+    bool late = false;
+    PGresult *r = s->limit_ms ? exec_limited(s, sql, params, params_n, &late)
+                              : exec_blocking(s, sql, params, params_n);
+    enum err_code code;
 
+    if (late) {
+        PQclear(r);
+        return err_set(err, ERR_TIMEOUT, "postgres gave no answer within %d ms",
+                       s->limit_ms);
+    }
+    code = judge(s, r, err);
     if (code || !ret) {
         PQclear(r);
         return code;

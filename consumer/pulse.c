@@ -49,7 +49,8 @@ static const struct pg_statement statements[] = {
                  "VALUES ($1, $2, $3, $4) RETURNING incarnation, "
                  "clock_timestamp()"},
     [Q_BEAT] = {"pulse_beat",
-                "UPDATE workers SET heartbeat_at = clock_timestamp() "
+                "UPDATE workers SET heartbeat_at = clock_timestamp(), "
+                "host_at = $2::timestamptz "
                 "WHERE incarnation = $1 AND settled_at IS NULL "
                 "RETURNING heartbeat_at"},
     /* Whom nobody here can settle, and who has nothing in the air that must be
@@ -209,6 +210,7 @@ static void send_beat(struct pulse *p)
     struct pg_params *q = pg_params(p->pg);
 
     pg_int8(q, p->incarnation);
+    pg_time(q, clock_wall_at());
     pg_send(p->pg, Q_BEAT, q);
     pg_sync(p->pg, beaten, p);
 }

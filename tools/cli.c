@@ -75,6 +75,8 @@ static const struct option_row {
     {"deadline", 0, CLI_DEADLINE, "TIME", AT(deadline),
      "how long each may take from then on, as 15m"},
     {"resume", 0, CLI_RESUME, "ID", AT(resume), "goes on with that replay"},
+    {"production", 0, CLI_PRODUCTION, NULL, 0,
+     "also what has to hold where real money is moved"},
     {"check", 0, CLI_CHECK, NULL, 0,
      "says what is wrong with the settings, ends"},
     {"version", 0, CLI_VERSION, NULL, 0, "says the version, ends"},

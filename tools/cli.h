@@ -61,6 +61,7 @@ typedef uint64_t cli_options;
 #define CLI_PROBE CLI_BIT(35)
 #define CLI_DEADLINE CLI_BIT(36)
 #define CLI_RESUME CLI_BIT(37)
+#define CLI_PRODUCTION CLI_BIT(38)
 
 /** The options of a command that changes something (operator.h). */
 #define CLI_OPERATOR (CLI_WHY | CLI_WHO | CLI_YES)
@@ -141,6 +142,8 @@ enum err_code dead_discard_run(const struct cli *cli, const struct config *cfg,
                                struct err *err);
 enum err_code dead_replay_run(const struct cli *cli, const struct config *cfg,
                               struct err *err);
+enum err_code doctor_run(const struct cli *cli, const struct config *cfg,
+                         struct err *err);
 enum err_code doctor_audit_run(const struct cli *cli, const struct config *cfg,
                                struct err *err);
 enum err_code migrate_run(const struct cli *cli, const struct config *cfg,

@@ -1,132 +1,193 @@
 /*
- * `foleni doctor`: checks of a running installation. `audit` verifies the whole
- * trail; progress goes to standard error, since a long one takes minutes.
+ * `foleni doctor`: runs the tables of checks and says what each found.
  */
 #include "common/buf.h"
 #include "common/clock.h"
-#include "common/config.h"
 #include "common/json.h"
 #include "common/must.h"
-#include "common/pg.h"
-#include "tools/audit.h"
 #include "tools/cli.h"
+#include "tools/doctor.h"
 
-#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-#define JSON_BYTES_MAX ((size_t)1 << 14)
-#define PROGRESS_EVERY_US (5 * US_PER_S)
+#define JSON_BYTES_MAX ((size_t)1 << 18)
+#define ANSWER_MS 10000 /* for each statement */
 
-struct progress {
-    int64_t began_us, said_us;
+static const char *const grades[] = {
+    [DOCTOR_OK] = "ok", [DOCTOR_WARN] = "warn", [DOCTOR_FAIL] = "fail"};
+
+struct run {
+    struct doctor doctor;
+    struct json_out *json; /* NULL = as text */
+    int counts[ARRAY_LEN(grades)];
+    char worst[200]; /* names of what fails, or else of what is warned of */
+    enum doctor_grade grade;
 };
 
-static void say_progress(void *arg, enum audit_part part, int percent,
-                         int64_t rows)
-{
-    struct progress *p = arg;
-    int64_t now = clock_now_us();
+/* --- for the checks --- */
 
-    if (now - p->said_us < PROGRESS_EVERY_US)
+void doctor_say(struct doctor_line *line, enum doctor_grade grade,
+                const char *todo, const char *fmt, ...)
+{
+    va_list args;
+
+    if (*line->found && grade <= line->grade)
         return;
-    p->said_us = now;
-    fprintf(stderr, "foleni: %s %d %%, %" PRId64 " rows\n",
-            audit_part_name(part), percent, rows);
+    line->grade = grade;
+    va_start(args, fmt);
+    vsnprintf(line->found, sizeof(line->found), fmt, args);
+    va_end(args);
+    snprintf(line->todo, sizeof(line->todo), "%s", todo);
 }
 
-/* --- answers --- */
-
-static void put_part(struct json_out *j, enum audit_part part,
-                     const struct audit_result *r)
+bool doctor_ask(struct doctor *d, struct doctor_line *line, const char *sql,
+                const char *const *params, size_t params_n,
+                struct pg_text_rows **ret)
 {
-    json_open(j, audit_part_name(part), '{');
-    json_put_int(j, "n", r->n);
-    if (part != AUDIT_ACTIONS && part != AUDIT_PURGES)
-        json_put_int(j, "rows", r->rows);
-    if (part == AUDIT_PAYMENTS)
-        json_put_int(j, "rows_before_the_trail", r->before);
-    if (part == AUDIT_ANCHORS) {
-        json_put_int(j, "rows_not_anchored", r->after);
-        json_put_int(j, "newest_age_s", r->age_s);
-    }
-    if (r->broken) {
-        json_open(j, "broken", '{');
-        json_put_text(j, "where", r->where);
-        json_put_text(j, "what", r->what);
-        json_close(j, '}');
-    }
-    json_close(j, '}');
+    struct err err;
+
+    if (!pg_session_exec(d->pg, sql, params, params_n, ret, &err))
+        return true;
+    if (err.code == ERR_INTERNAL || err.code == ERR_INPUT)
+        doctor_say(line, DOCTOR_FAIL,
+                   "may this login read the tables, and are they there "
+                   "(foleni migrate)?",
+                   "%s", err.text);
+    else
+        doctor_say(line, DOCTOR_WARN, "look again", "not judged: %s", err.text);
+    return false;
 }
 
-static void show_json(const struct audit_result *parts, bool ok, int64_t ms)
+const char *doctor_text(const struct pg_text_rows *rows, size_t row, size_t col)
+{
+    const char *text = pg_text_value(rows, row, col);
+
+    return text ? text : "";
+}
+
+long long doctor_number(const struct pg_text_rows *rows, size_t row, size_t col)
+{
+    return strtoll(doctor_text(rows, row, col), NULL, 10);
+}
+
+/* --- lines --- */
+
+static void show(const struct run *run, const char *name,
+                 const struct doctor_line *line)
+{
+    if (run->json) {
+        json_open(run->json, NULL, '{');
+        json_put_text(run->json, "check", name);
+        json_put_text(run->json, "grade", grades[line->grade]);
+        json_put_text(run->json, "found", line->found);
+        if (*line->todo)
+            json_put_text(run->json, "todo", line->todo);
+        json_close(run->json, '}');
+        return;
+    }
+    printf("%-4s  %-20s  %s\n", grades[line->grade], name, line->found);
+    if (*line->todo)
+        printf("%28s%s\n", "-> ", line->todo);
+    fflush(stdout);
+}
+
+static void count(struct run *run, const char *name, enum doctor_grade grade)
+{
+    size_t len;
+
+    run->counts[grade]++;
+    if (grade > run->grade)
+        *run->worst = '\0';
+    run->grade = MAX(run->grade, grade);
+    if (grade == DOCTOR_OK || grade < run->grade)
+        return;
+    len = strlen(run->worst);
+    snprintf(run->worst + len, sizeof(run->worst) - len, "%s%s",
+             len ? ", " : "", name);
+}
+
+static bool away(const struct doctor *d, enum doctor_need need,
+                 struct doctor_line *line)
+{
+    if (need == NEEDS_POSTGRES && !d->pg)
+        doctor_say(line, DOCTOR_WARN, "", "not judged: postgres is away");
+    else if (need == NEEDS_KAFKA && d->kafka_err.code)
+        doctor_say(line, DOCTOR_WARN, "", "not judged: kafka is away");
+    return *line->found;
+}
+
+static void run_table(struct run *run, const struct doctor_check *checks,
+                      size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct doctor_line line = {.grade = DOCTOR_OK};
+
+        if (!away(&run->doctor, checks[i].need, &line))
+            checks[i].run(&run->doctor, &line);
+        show(run, checks[i].name, &line);
+        count(run, checks[i].name, line.grade);
+    }
+}
+
+/* --- the whole --- */
+
+/* What is away is no error of ours: a line says it. */
+static void open_all(struct doctor *d)
+{
+    if (!pg_session_open(d->cfg->database_conninfo, d->cfg->database_password,
+                         &d->pg, &d->pg_err))
+        pg_session_limit(d->pg, ANSWER_MS);
+    if (!kafka_cluster_read(d->cfg, &d->cluster, &d->kafka_err))
+        d->kafka_err.code = ERR_NONE;
+}
+
+static void run_all(struct run *run, bool production)
+{
+    run_table(run, doctor_host, doctor_host_n);
+    run_table(run, doctor_kafka, doctor_kafka_n);
+    run_table(run, doctor_ledger, doctor_ledger_n);
+    if (production)
+        run_table(run, doctor_production, doctor_production_n);
+}
+
+static void run_json(struct run *run, bool production)
 {
     struct buf text;
     struct json_out j = {&text, false};
 
     buf_init(&text, JSON_BYTES_MAX);
+    run->json = &j;
     json_open(&j, NULL, '{');
-    json_put_bool(&j, "ok", ok);
-    json_put_int(&j, "ms", ms);
-    for (int i = 0; i < AUDIT_PARTS_N; i++)
-        put_part(&j, (enum audit_part)i, &parts[i]);
+    json_open(&j, "checks", '[');
+    run_all(run, production);
+    json_close(&j, ']');
+    for (size_t i = 0; i < ARRAY_LEN(grades); i++)
+        json_put_int(&j, grades[i], run->counts[i]);
     json_close(&j, '}');
     puts(text.data);
     buf_done(&text);
 }
 
-static void show_part(enum audit_part part, const struct audit_result *r)
+enum err_code doctor_run(const struct cli *cli, const struct config *cfg,
+                         struct err *err)
 {
-    printf("%-9s %10" PRId64, audit_part_name(part), r->n);
-    if (part != AUDIT_ACTIONS && part != AUDIT_PURGES)
-        printf(", %" PRId64 " rows", r->rows);
-    if (r->before)
-        printf(", %" PRId64 " of them from before the trail", r->before);
-    if (part == AUDIT_ANCHORS && r->age_s >= 0)
-        printf(", newest %" PRId64 " s old", r->age_s);
-    if (r->after)
-        printf(", %" PRId64 " rows not anchored yet", r->after);
-    if (r->broken)
-        printf("\n  BROKEN at %s: %s\n", r->where, r->what);
-    else
-        puts(": unbroken");
-}
+    struct run run = {.doctor = {.cfg = cfg, .migrations = cli->directory}};
+    bool production = cli_has(cli, CLI_PRODUCTION);
 
-static void show_text(const struct audit_result *parts, int64_t ms)
-{
-    int64_t rows = parts[AUDIT_PAYMENTS].rows;
-
-    for (int i = 0; i < AUDIT_PARTS_N; i++)
-        show_part((enum audit_part)i, &parts[i]);
-    printf("%" PRId64 " ms, %" PRId64 " rows/s\n", ms,
-           rows * 1000 / MAX(ms, 1));
-}
-
-enum err_code doctor_audit_run(const struct cli *cli, const struct config *cfg,
-                               struct err *err)
-{
-    CLEANUP(pg_session_close)
-    struct pg_session *s = NULL;
-    struct audit_result parts[AUDIT_PARTS_N];
-    struct progress progress = {clock_now_us(), clock_now_us()};
-    const struct audit_spec spec = {cli->from, cli->to, say_progress,
-                                    &progress};
-    const struct audit_result *first = NULL;
-    int64_t ms;
-
-    if (pg_session_open(cfg->database_conninfo, cfg->database_password, &s,
-                        err) ||
-        audit_verify(s, &spec, parts, err))
-        return err->code;
-    ms = (clock_now_us() - progress.began_us) / US_PER_MS;
-    for (int i = AUDIT_PARTS_N - 1; i >= 0; i--)
-        if (parts[i].broken)
-            first = &parts[i];
+    open_all(&run.doctor);
     if (cli_has(cli, CLI_JSON))
-        show_json(parts, !first, ms);
+        run_json(&run, production);
     else
-        show_text(parts, ms);
-    if (!first)
+        run_all(&run, production);
+    pg_session_close(run.doctor.pg);
+    if (run.grade == DOCTOR_OK)
         return ERR_NONE;
-    return err_set(err, ERR_INPUT, "the audit trail is broken at %s: %s",
-                   first->where, first->what);
+    if (run.grade == DOCTOR_WARN)
+        return err_set(err, ERR_CONFLICT, "%d of the checks warn: %s",
+                       run.counts[DOCTOR_WARN], run.worst);
+    return err_set(err, ERR_INPUT, "%d of the checks fail: %s",
+                   run.counts[DOCTOR_FAIL], run.worst);
 }

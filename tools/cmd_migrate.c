@@ -22,7 +22,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INSTALLED_DIRECTORY "/usr/share/foleni/sql"
 /* "foleni" in ASCII: nobody else's advisory lock. */
 #define LOCK_KEY "112628745989737"
 #define JSON_BYTES_MAX ((size_t)4 << 20)
@@ -62,49 +61,6 @@ struct run {
     bool granted; /* the roles have their rights */
     char directory[PATH_MAX];
 };
-
-/* --- the directory --- */
-
-static bool is_directory(const char *path)
-{
-    return access(path, R_OK | X_OK) == 0;
-}
-
-/** Writes the directory of this executable; false when it is not known. */
-static bool own_directory(char *out, size_t size)
-{
-    ssize_t len = readlink("/proc/self/exe", out, size - 1);
-
-    if (len <= 0)
-        return false;
-    out[len] = '\0';
-    char *slash = strrchr(out, '/');
-    if (!slash)
-        return false;
-    *slash = '\0';
-    return true;
-}
-
-/** --dir, or the source tree that the program was built in, or as installed. */
-static void find_directory(const struct cli *cli, char out[PATH_MAX])
-{
-    static const char *const below[] = {"/../schemas/sql",
-                                        "/../../schemas/sql"};
-    char own[PATH_MAX], candidate[PATH_MAX + 32];
-
-    snprintf(out, PATH_MAX, "%s",
-             cli->directory ? cli->directory : INSTALLED_DIRECTORY);
-    if (cli->directory || !own_directory(own, sizeof(own)))
-        return;
-    for (size_t i = 0; i < ARRAY_LEN(below); i++) {
-        snprintf(candidate, sizeof(candidate), "%s%s", own, below[i]);
-        if (!is_directory(candidate))
-            continue;
-        if (realpath(candidate, out))
-            return;
-    }
-    snprintf(out, PATH_MAX, "%s", INSTALLED_DIRECTORY);
-}
 
 /* --- the database --- */
 
@@ -324,7 +280,7 @@ enum err_code migrate_run(const struct cli *cli, const struct config *cfg,
     struct pg_session *session = NULL;
     struct run run = {.cli = cli};
 
-    find_directory(cli, run.directory);
+    migrations_find(cli->directory, run.directory);
     if (migrations_read(run.directory, &all, err))
         return err->code;
     if (pg_session_open(cfg->database_conninfo, cfg->database_password,

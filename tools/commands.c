@@ -106,6 +106,26 @@ const struct command commands[] = {
         .run = dead_discard_run,
     },
     {
+        .name = "doctor",
+        .summary = "is all of it well? a line per check, and what to do",
+        .help = "Looks at settings, Kafka and its topics, Postgres and its "
+                "tables, clocks, disks, keys,\nDaraja's tokens, workers, "
+                "payments that are stuck or untold, alarms and the last\n"
+                "minutes of the audit trail. One line per check: ok, warn or "
+                "fail, what was found,\nwhat to do. Changes nothing. What is "
+                "away is said within seconds. A token is asked\nfor only where "
+                "the fleet has none, since a new one may end the old one.\n"
+                "--production adds what has to hold where real money is moved: "
+                "TLS, an HTTPS\ncallback URL, Kafka and Postgres that lose "
+                "nothing with a disk or a server, no keys\nof examples.\n"
+                "Exit codes: 0 all is well, 75 there are warnings, 65 "
+                "something fails, 78 settings.",
+        .examples = "  foleni doctor -c config.cfg\n"
+                    "  foleni doctor -c config.cfg --production --json\n",
+        .options = CLI_PRODUCTION | CLI_DIR,
+        .run = doctor_run,
+    },
+    {
         .name = "doctor audit",
         .summary = "verifies the audit trail, names the first break",
         .help = "Computes every hash of the audit trail again: the chain of "

@@ -11,6 +11,11 @@
 #include "common/config.h"
 #include "common/err.h"
 
+/** Asks for a token and drops it; as daraja_post(). */
+MUST_CHECK enum err_code daraja_token(const struct config *cfg,
+                                      const struct shortcode *sc,
+                                      struct err *err);
+
 /**
  * POSTs the JSON @p body to @p path of the shortcode's API.
  *

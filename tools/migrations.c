@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NUMBER_DIGITS 4
 #define SUFFIX ".sql"
@@ -213,4 +214,47 @@ enum err_code migrations_record(struct migrations *m,
     snprintf(found->applied_at, sizeof(found->applied_at), "%s",
              record->applied_at);
     return ERR_NONE;
+}
+
+/* --- where they are --- */
+
+#define INSTALLED_DIRECTORY "/usr/share/foleni/sql"
+
+static bool is_directory(const char *path)
+{
+    return access(path, R_OK | X_OK) == 0;
+}
+
+/** Writes the directory of this executable; false when it is not known. */
+static bool own_directory(char *out, size_t size)
+{
+    ssize_t len = readlink("/proc/self/exe", out, size - 1);
+
+    if (len <= 0)
+        return false;
+    out[len] = '\0';
+    char *slash = strrchr(out, '/');
+    if (!slash)
+        return false;
+    *slash = '\0';
+    return true;
+}
+
+void migrations_find(const char *wanted, char out[PATH_MAX])
+{
+    static const char *const below[] = {"/../schemas/sql",
+                                        "/../../schemas/sql"};
+    char own[PATH_MAX], candidate[PATH_MAX + 32];
+
+    snprintf(out, PATH_MAX, "%s", wanted ? wanted : INSTALLED_DIRECTORY);
+    if (wanted || !own_directory(own, sizeof(own)))
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(below); i++) {
+        snprintf(candidate, sizeof(candidate), "%s%s", own, below[i]);
+        if (!is_directory(candidate))
+            continue;
+        if (realpath(candidate, out))
+            return;
+    }
+    snprintf(out, PATH_MAX, "%s", INSTALLED_DIRECTORY);
 }

@@ -6,6 +6,7 @@
 #ifndef FOLENI_TOOLS_MIGRATIONS_H
 #define FOLENI_TOOLS_MIGRATIONS_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -31,6 +32,10 @@ struct migrations {
     struct migration *items; /* items[i].number == i + 1 */
     size_t n;
 };
+
+/** The directory: @p wanted (--dir), else that of the source tree in which this
+ *  program was built, else as installed. */
+void migrations_find(const char *wanted, char out[PATH_MAX]);
 
 /**
  * Reads all of @p directory.

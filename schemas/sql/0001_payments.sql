@@ -116,6 +116,7 @@ CREATE TABLE workers (
     recorder     text        NOT NULL, -- file on that host, '' = none
     started_at   timestamptz NOT NULL DEFAULT now(),
     heartbeat_at timestamptz NOT NULL DEFAULT now(),
+    host_at      timestamptz,          -- what its host's clock said then
     settled_at   timestamptz           -- left nothing open
 );
 CREATE INDEX workers_unsettled ON workers (incarnation)
