@@ -148,3 +148,80 @@ enum err_code kafka_topic_create(const struct config *cfg,
     rd_kafka_destroy(rk);
     return code;
 }
+
+/* --- more partitions --- */
+
+static enum err_code grown(rd_kafka_event_t *event, const char *name,
+                           struct err *err)
+{
+    const rd_kafka_topic_result_t **topics;
+    rd_kafka_resp_err_t code;
+    size_t n = 0;
+
+    if (!event)
+        return err_set(err, ERR_TIMEOUT,
+                       "could not see whether topic \"%s\" has grown: no "
+                       "answer",
+                       name);
+    if (rd_kafka_event_error(event))
+        return err_set_from(err, ERR_UNAVAILABLE, ERR_KAFKA,
+                            rd_kafka_event_error(event),
+                            "could not grow topic \"%s\": %s", name,
+                            rd_kafka_event_error_string(event));
+    topics = rd_kafka_CreatePartitions_result_topics(
+        rd_kafka_event_CreatePartitions_result(event), &n);
+    code = n == 1 ? rd_kafka_topic_result_error(topics[0])
+                  : RD_KAFKA_RESP_ERR_UNKNOWN;
+    if (!code)
+        return ERR_NONE;
+    return err_set_from(err, ERR_DENIED, ERR_KAFKA, code,
+                        "cannot grow topic \"%s\": %s", name,
+                        rd_kafka_err2str(code));
+}
+
+static enum err_code grow(rd_kafka_t *rk, rd_kafka_NewPartitions_t *parts,
+                          const char *name, struct err *err)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_AdminOptions_t *options =
+        rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS);
+    rd_kafka_event_t *event;
+    enum err_code code;
+    char why[128];
+
+    must(!rd_kafka_AdminOptions_set_request_timeout(options, ADMIN_WAIT_MS, why,
+                                                    sizeof(why)));
+    rd_kafka_CreatePartitions(rk, &parts, 1, options, queue);
+    event = rd_kafka_queue_poll(queue, ADMIN_WAIT_MS + 1000);
+    code = grown(event, name, err);
+    if (event)
+        rd_kafka_event_destroy(event);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_queue_destroy(queue);
+    return code;
+}
+
+enum err_code kafka_topic_grow(const struct config *cfg, const char *name,
+                               int partitions, struct err *err)
+{
+    const struct kafka_client_spec spec = {.type = RD_KAFKA_PRODUCER,
+                                           .client_id = "foleni-admin"};
+    rd_kafka_NewPartitions_t *parts;
+    rd_kafka_t *rk;
+    char why[160];
+    enum err_code code;
+
+    if (kafka_client_new(cfg, &spec, &rk, err))
+        return err->code;
+    parts =
+        rd_kafka_NewPartitions_new(name, (size_t)partitions, why, sizeof(why));
+    if (parts)
+        code = grow(rk, parts, name, err);
+    else
+        code =
+            err_set(err, ERR_CONFIG, "cannot grow topic \"%s\": %s", name, why);
+    if (parts)
+        rd_kafka_NewPartitions_destroy(parts);
+    rd_kafka_destroy(rk);
+    return code;
+}
