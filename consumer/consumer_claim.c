@@ -316,9 +316,13 @@ static void begin_push(struct consumer *c, struct claim_row *row)
 static void row_claimed(struct consumer *c, struct claim_row *row)
 {
     static const enum metric counts[] = {
-        [CLAIM_GO] = M_CLAIMED,        [CLAIM_WAIT] = M_CLAIM_WAIT,
-        [CLAIM_PARK] = M_CLAIM_PARK,   [CLAIM_LATE] = M_CLAIM_LATE,
-        [CLAIM_SAME] = M_CLAIM_SAME,   [CLAIM_OWN] = M_CLAIMED,
+        [CLAIM_GO] = M_CLAIMED,
+        [CLAIM_WAIT] = M_CLAIM_WAIT,
+        [CLAIM_PARK] = M_CLAIM_PARK,
+        [CLAIM_LATE] = M_CLAIM_LATE,
+        [CLAIM_CANCELLED] = M_CLAIM_CANCELLED,
+        [CLAIM_SAME] = M_CLAIM_SAME,
+        [CLAIM_OWN] = M_CLAIMED,
         [CLAIM_OTHER] = M_CLAIM_OTHER,
     };
     bool own = row->verdict == CLAIM_OWN && c->batch_unsure &&
@@ -327,7 +331,7 @@ static void row_claimed(struct consumer *c, struct claim_row *row)
     metric_add(counts[row->verdict], 1);
     if (row->verdict == CLAIM_GO || own)
         begin_push(c, row);
-    else if (row->verdict <= CLAIM_LATE)
+    else if (row->verdict < CLAIM_SAME)
         consumer_announce(c, &row->payment);
     give_back(c, row);
 }

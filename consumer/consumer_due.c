@@ -381,6 +381,8 @@ void due_scan(struct consumer *c)
 {
     scan_due(c);
     scan_ready(c);
+    if (may_scan(c))
+        cancels_scan(c);
 }
 
 void due_run(struct consumer *c)

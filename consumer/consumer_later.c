@@ -107,7 +107,8 @@ static bool is_found_again(const struct task *t)
     case FLOW_ORPHAN:
     case FLOW_NEVER_BEGAN:
     case FLOW_NO_TRACE:
-    case FLOW_NO_MONEY: return true;
+    case FLOW_NO_MONEY:
+    case FLOW_CANCEL: return true;
     case FLOW_RECEIPT_TAKEN: return !t->notice;
     case FLOW_CLAIM:
     case FLOW_NOT_SENT:

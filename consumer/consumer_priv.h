@@ -158,7 +158,7 @@ struct consumer {
 
     /* due */
     struct loop_timer due, wake;
-    bool due_busy, due_full;
+    bool due_busy, due_full, cancels_busy;
     size_t promised; /* pushes that are asked for, or found and not yet given
                         to the gate                                       */
     size_t ledger_pushes; /* the same, with those that the gate has        */
@@ -262,6 +262,11 @@ void pace_began(struct pace *pace, size_t n);
 uint32_t consumer_dice(struct consumer *c);
 
 void consumer_announce(struct consumer *c, const struct payment *p);
+
+/* --- consumer_cancel.c --- */
+
+/** Looks for payments that were cancelled after their claim. */
+void cancels_scan(struct consumer *c);
 
 /* --- consumer_later.c --- */
 

@@ -87,7 +87,8 @@ static bool concerns(const struct payment *p, const struct flow_event *e)
     case FLOW_RESOLVED:
     case FLOW_RECEIPT_TAKEN:
     case FLOW_RECOVERED:
-    case FLOW_REPLAYED: return true;
+    case FLOW_REPLAYED:
+    case FLOW_CANCEL: return true;
     }
     return false;
 }
@@ -133,6 +134,7 @@ void flow_step(const struct payment *p, const struct flow_event *e,
         [FLOW_RECEIPT_TAKEN] = flow_receipt_taken,
         [FLOW_RECOVERED] = flow_recovered,
         [FLOW_REPLAYED] = flow_replayed,
+        [FLOW_CANCEL] = flow_cancel,
     };
     struct step s = {
         .was = p,
@@ -156,8 +158,7 @@ void flow_claim(const struct request *req, int64_t deadline_at, int64_t owner,
                 enum claim_verdict v, const struct flow_policy *policy,
                 int64_t now_at, struct payment *ret)
 {
-    must(v == CLAIM_GO || v == CLAIM_WAIT || v == CLAIM_PARK ||
-         v == CLAIM_LATE);
+    must(v < CLAIM_SAME);
     *ret = (struct payment){
         .req = *req,
         .created_at = now_at,
@@ -181,6 +182,11 @@ void flow_claim(const struct request *req, int64_t deadline_at, int64_t owner,
         ret->state = PAYMENT_WAITING;
         ret->waits = WAIT_LINE;
         ret->next_action_at = now_at;
+    } else if (v == CLAIM_CANCELLED) {
+        ret->state = PAYMENT_CANCELLED;
+        ret->class = RESULT_WITHDRAWN;
+        text_copy(ret->code, sizeof(ret->code), "cancelled");
+        ret->next_action_at = now_at + policy->announce_again_us;
     } else {
         ret->state = PAYMENT_REJECTED;
         ret->class = RESULT_EXPIRED;
@@ -206,7 +212,7 @@ bool flow_may_move(enum payment_state from, enum payment_state to)
                             TO(PAYMENT_PROMPTED) | /* it had left after all */
                             TO(PAYMENT_UNKNOWN) |  /* the same, and no more */
                             TO(PAYMENT_SUCCEEDED) | TO(PAYMENT_FAILED) |
-                            TO(PAYMENT_REJECTED),
+                            TO(PAYMENT_REJECTED) | TO(PAYMENT_CANCELLED),
         [PAYMENT_UNKNOWN] = TO(PAYMENT_UNKNOWN) | /* its worker lived */
                             TO(PAYMENT_PROMPTED) | TO(PAYMENT_WAITING) |
                             TO(PAYMENT_UNRESOLVED) | TO(PAYMENT_SUCCEEDED) |

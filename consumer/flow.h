@@ -85,7 +85,8 @@ struct flow_event {
     enum resolution decision;   /* RESOLVED                              */
     struct replay_terms replay; /* REPLAYED                            */
     bool force;       /* RESOLVED, NO_MONEY: though its worker may live (S11) */
-    struct err why;   /* NOT_SENT, LOST, RESOLVED: for the result's text */
+    struct err why;   /* NOT_SENT, LOST, RESOLVED, CANCEL: for the result's
+                         text                                         */
     bool unreachable; /* NOT_SENT: name, connect or TLS                 */
     bool phone_taken; /* RECOVERED: another payment has the phone       */
     int64_t token_version; /* ANSWER: of the token that it carried, 0 = not
@@ -96,8 +97,10 @@ struct flow_out {
     bool changed; /* `next` must be written on the version seen         */
     struct payment next;
     bool actions[FLOW_ACTIONS_N];
-    const char *refused; /* NO_MONEY, RESOLVED, REPLAYED: why nothing was done,
-                            in words for a person; NULL = it was not refused */
+    const char
+        *refused; /* NO_MONEY, RESOLVED, REPLAYED, CANCEL: why nothing was
+                            done, in words for a person; NULL = it was not
+                            refused                                      */
 };
 
 /** What event @p e makes of @p p at @p now_at (database's clock, us). */
@@ -107,20 +110,26 @@ void flow_step(const struct payment *p, const struct flow_event *e,
 
 /** What the claim's verdict makes of a request: the row to insert. */
 enum claim_verdict {
-    CLAIM_GO,   /* takes its phone and is pushed                        */
-    CLAIM_WAIT, /* its phone is taken, or equal amount too recently     */
-    CLAIM_PARK, /* its shortcode takes no push now; it had to be read   */
-    CLAIM_LATE, /* past its deadline                                    */
-    CLAIM_SAME, /* known already: nothing to do                         */
-    CLAIM_OWN,  /* this incarnation's own, its answer was lost: push it,
+    CLAIM_GO,        /* takes its phone and is pushed                        */
+    CLAIM_WAIT,      /* its phone is taken, or equal amount too recently     */
+    CLAIM_PARK,      /* its shortcode takes no push now; it had to be read   */
+    CLAIM_LATE,      /* past its deadline                                    */
+    CLAIM_CANCELLED, /* its client had cancelled it before              */
+    CLAIM_SAME,      /* known already: nothing to do                         */
+    CLAIM_OWN,       /* this incarnation's own, its answer was lost: push it,
                    or, when others made it unknown, say that it never left */
-    CLAIM_OTHER /* known with another body: key_conflict                */
+    CLAIM_OTHER      /* known with another body: key_conflict                */
 };
 
-/** The row for @p v (GO, WAIT, PARK, LATE); attempt 1 is `sending` for GO. */
+/** The row for @p v (GO to CANCELLED); attempt 1 is `sending` for GO. The text
+ *  of a cancelled one is the caller's to fill in. */
 void flow_claim(const struct request *req, int64_t deadline_at, int64_t owner,
                 enum claim_verdict v, const struct flow_policy *policy,
                 int64_t now_at, struct payment *ret);
+
+/** Whether it can still be cancelled: it waits, and no push of it may have gone
+ *  out (S21). */
+bool flow_may_cancel(const struct payment *p);
 
 /** Whether a state may follow another (design: the picture of states). */
 bool flow_may_move(enum payment_state from, enum payment_state to);

@@ -1,6 +1,6 @@
 /*
  * What is due: retries, queries, time-outs, deadlines, events that are owed.
- * One function per state.
+ * One function per state. And what ends what waits: its cancel.
  */
 #include "consumer/flow_priv.h"
 
@@ -11,9 +11,7 @@
 
 static void expire(struct step *s)
 {
-    /* an attempt that was proven unsent has no time, those before it count,
-       also those of before a replay */
-    bool pushed = s->p->pushed_at != 0 || s->p->spent > 0 || s->p->replays > 0;
+    bool pushed = step_was_pushed(s->p);
 
     if (s->p->waits == WAIT_PROOF || s->p->class == RESULT_NO_ANSWER) {
         /* the callback's word stands */
@@ -132,4 +130,22 @@ void flow_phone_busy(struct step *s)
     }
     s->rewrite = true;
     s->p->next_action_at = MIN(step_phone_look(s), s->p->deadline_at);
+}
+
+bool flow_may_cancel(const struct payment *p)
+{
+    return p->state == PAYMENT_WAITING && !step_was_pushed(p);
+}
+
+void flow_cancel(struct step *s)
+{
+    if (s->p->state == PAYMENT_CANCELLED) {
+        s->refused = "it is cancelled already";
+    } else if (!flow_may_cancel(s->p)) {
+        s->refused = "a push of it may have gone out, or it is over";
+    } else {
+        step_result(s, RESULT_WITHDRAWN, EVIDENCE_NONE, "cancelled",
+                    s->e->why.text);
+        step_finish(s, PAYMENT_CANCELLED);
+    }
 }

@@ -64,6 +64,8 @@ bool step_in_the_air(const struct payment *p);
 bool step_undecided(const struct payment *p);
 /** Nobody knows whether it is paid. */
 bool step_open_question(const struct payment *p);
+/** Whether a push may ever have left, be it over and proven unpaid. */
+bool step_was_pushed(const struct payment *p);
 /** Where a push may still be under way. */
 bool step_open_push(const struct payment *p);
 
@@ -88,6 +90,7 @@ int64_t step_phone_look(const struct step *s);
 
 void flow_due(struct step *s); /* flow_due.c      */
 void flow_phone_busy(struct step *s);
+void flow_cancel(struct step *s);
 void flow_not_sent(struct step *s); /* flow_push.c     */
 void flow_lost(struct step *s);
 void flow_answer(struct step *s);

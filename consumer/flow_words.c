@@ -182,6 +182,13 @@ void step_spend(struct step *s, enum payment_wait what, int64_t until_at)
     s->actions[FLOW_DO_DEAD_LETTER] = true;
 }
 
+/* An attempt that was proven unsent has no time, those before it count, also
+   those of before a replay. */
+bool step_was_pushed(const struct payment *p)
+{
+    return p->pushed_at != 0 || p->spent > 0 || p->replays > 0;
+}
+
 bool step_open_push(const struct payment *p)
 {
     return p->state == PAYMENT_SENDING || p->state == PAYMENT_UNKNOWN ||

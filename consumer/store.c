@@ -123,13 +123,23 @@ void store_send_now(struct store *store)
     pg_send(store->pg, STORE_NOW, NULL);
 }
 
-void store_send_steady(struct store *store)
+static void send_expected(struct store *store, enum store_statement statement)
 {
     int64_t at = store->expected ? store->expected(store->expected_arg) : 0;
     struct pg_params *p = pg_params(store->pg);
 
     pg_time(p, at);
-    pg_send(store->pg, STORE_STEADY, p);
+    pg_send(store->pg, statement, p);
+}
+
+void store_send_steady(struct store *store)
+{
+    send_expected(store, STORE_STEADY);
+}
+
+void store_send_claim(struct store *store)
+{
+    send_expected(store, STORE_CLAIM);
 }
 
 void store_send_lazy(struct store *store)

@@ -81,7 +81,7 @@ struct claim_row {
 
     /* the answer: */
     enum claim_verdict verdict;
-    struct payment payment; /* GO, OWN, WAIT, PARK, LATE: the row as it is */
+    struct payment payment; /* up to CANCELLED, and OWN: the row as it is */
     int64_t lease_us;       /* GO, OWN: how long its push is allowed       */
 };
 
@@ -102,7 +102,7 @@ typedef void (*store_claim_fn)(void *arg, const struct err *err);
  * GO takes the phone: attempt 1 in `sending`, owned by this incarnation. WAIT:
  * phone held, or an equal amount to the same phone and shortcode within
  * payments.same_amount_gap_ms. PARK: its `park` says so. LATE: deadline_at
- * passed. Rows are written in
+ * passed. CANCELLED: its client has asked for that. Rows are written in
  * the order of MSISDN, so that batches of several workers never deadlock.
  *
  * lease_us = min(deadline, worker.lease_ms) from the database's now().
@@ -251,6 +251,30 @@ void store_ready(struct store *store, const struct lane *lanes, size_t n,
  *  due again. Without an answer: that comes with the hold's end too. */
 void store_undue(struct store *store, const struct payment *const *rows,
                  size_t n);
+
+/* --- cancels --- */
+
+/** One that was asked for. */
+struct cancel_row {
+    struct uuid id, client;
+    int64_t at;                     /* names it: it may be asked for anew */
+    char text[RESULT_TEXT_MAX + 1]; /* who, in words                      */
+    bool over;                      /* its payment is past every deadline */
+    bool known;             /* the payment is there, and is the client's */
+    struct payment payment; /* ... as it is                       */
+};
+
+typedef void (*store_cancels_fn)(void *arg, const struct cancel_row *rows,
+                                 size_t n, const struct err *err);
+
+/** Takes at most @p max of those whose look is due; the next look of each is
+ *  after a second, then at twice its age. */
+void store_cancels(struct store *store, size_t max, store_cancels_fn done,
+                   void *arg);
+
+/** Forgets these, some time soon. */
+void store_uncancel(struct store *store, const struct cancel_row *const *rows,
+                    size_t n);
 
 /* --- intake positions --- */
 

@@ -3,7 +3,8 @@
  * `intake` with it; so the usual claim is one statement. Otherwise a second
  * unit has the rest: it inserts what has to wait or is late, reads what is
  * known already, and moves `intake`, which thus never runs ahead of a claim.
- * Rows that are to be parked belong to the rest from the beginning.
+ * Rows that are to be parked belong to the rest from the beginning, and what
+ * was cancelled before it is claimed ends there.
  *
  * When the second unit fails and rows have gone with the first, the whole claim
  * is reported as unsure, is made again, and finds its own rows by owner and by
@@ -128,7 +129,7 @@ static void send_go(struct claim *c, struct store *store)
     struct pg_params *p;
 
     c->mac_key = go.mac_key;
-    store_send_steady(store);
+    store_send_claim(store);
     p = pg_params(store->pg);
     put_requests(p, rows, c->n - c->parked);
     put_positions(p, c);
@@ -143,10 +144,11 @@ static void send_go(struct claim *c, struct store *store)
 static void send_rest(struct claim *c, struct store *store)
 {
     struct payment wait = template(c, CLAIM_WAIT),
-                   late = template(c, CLAIM_LATE);
+                   late = template(c, CLAIM_LATE),
+                   cancelled = template(c, CLAIM_CANCELLED);
     struct pg_params *p;
 
-    store_send_steady(store);
+    store_send_claim(store);
     p = pg_params(store->pg);
     put_requests(p, c->rows, c->rest);
     pg_int8(p, wait.next_action_at);
@@ -156,6 +158,8 @@ static void send_rest(struct claim *c, struct store *store)
     pg_text(p, late.text);
     pg_int8(p, store->owner);
     STORE_PUT(p, PG_BOOL, c->rest, pg_bool(p, c->rows[i]->park));
+    pg_int2(p, (int16_t)cancelled.class);
+    pg_text(p, cancelled.code);
     pg_send(store->pg, STORE_WAIT, p);
     pg_keep(p, 1); /* the ids */
     pg_send(store->pg, STORE_LOOK, p);
@@ -256,6 +260,8 @@ static void judge(struct claim *c, struct claim_row *row)
 /* What became of a row of the second statement. */
 static enum claim_verdict verdict_of(const struct pg_result *wait, size_t row)
 {
+    if (pg_get_int(wait, row, 1) == PAYMENT_CANCELLED)
+        return CLAIM_CANCELLED;
     if (pg_get_int(wait, row, 1) != PAYMENT_WAITING)
         return CLAIM_LATE;
     return pg_get_int(wait, row, 2) == WAIT_LINE ? CLAIM_PARK : CLAIM_WAIT;
@@ -272,6 +278,9 @@ static bool read_rest(struct claim *c, const struct pg_result *wait,
 
         if (is_next(wait, &wait_at, row)) {
             inserted(c, row, verdict_of(wait, wait_at - 1));
+            if (row->verdict == CLAIM_CANCELLED)
+                text_copy(row->payment.text, sizeof(row->payment.text),
+                          pg_get_text(wait, wait_at - 1, 3, NULL));
         } else if (store_find(look, &row->req.id, &look_at)) {
             payment_row_read(look, look_at, 0, &row->payment);
             judge(c, row);

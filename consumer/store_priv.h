@@ -11,6 +11,7 @@
 enum store_statement {
     STORE_NOW,
     STORE_LAZY,
+    STORE_CLAIM,
     STORE_GO,
     STORE_WAIT,
     STORE_INTAKE,
@@ -30,6 +31,8 @@ enum store_statement {
     STORE_READY,
     STORE_PARKED,
     STORE_UNDUE,
+    STORE_CANCELS,
+    STORE_UNCANCEL,
     STORE_LEDGER,
     STORE_POSITIONS,
     STORE_STRAY,
@@ -87,6 +90,11 @@ void store_send_now(struct store *store);
 /** The same for what is decided by that clock: when it is not as expected the
  *  unit fails with ERR_UNAVAILABLE, whole. */
 void store_send_steady(struct store *store);
+
+/** The same for a claim, which gets its transaction's number before its other
+ *  statements look: then whoever waits for all numbers that are given out has
+ *  waited for every claim that cannot have seen what was there (S21). */
+void store_send_claim(struct store *store);
 
 /** Spares the open unit the wait for the disk and the standby: for what is done
  *  again without harm after a crash. */

@@ -15,7 +15,8 @@
 
 _Static_assert(PAYMENT_SENDING == 1 && PAYMENT_WAITING == 3 &&
                    PAYMENT_UNRESOLVED == 5 && PAYMENT_SUCCEEDED == 6 &&
-                   PAYMENT_REJECTED == 8 && PAYMENT_DEAD == 11,
+                   PAYMENT_REJECTED == 8 && PAYMENT_CANCELLED == 9 &&
+                   PAYMENT_DEAD == 11,
                "numbers in the statements; from 5 on nothing is left to do");
 _Static_assert(WAIT_RETRY == 1 && WAIT_PHONE == 2 && WAIT_PROOF == 3 &&
                    WAIT_LINE == 4,
@@ -85,33 +86,36 @@ static const char lazy_sql[] =
     TRAIL_HASH(TRAIL_SEED("r"), "r.id", "1", "now()", state, waits, attempt, \
                "1::int2", code, text, "0::int2", "NULL::text", worker)
 
+/* S21: its client, and no other, has cancelled it. Asked for in the moment of a
+   claim it may not be seen: who asks waits until such claims have ended, which
+   shows because a claim has its number before its statements look. */
+#define CANCELLED(row)                                            \
+    "(SELECT x.text FROM cancels x WHERE x.payment = " row ".id " \
+    "AND x.client = " row ".client)"
+
 /* Takes the phone and goes; any conflict, on the id or on the phone, inserts
    nothing. When all $21 rows go, intake moves too. $22 owner, $23 when its push
    is overdue, $24 two-minute rule, $25 key of its callback's MAC. */
+// clang-format off
 static const char go_sql[] =
     "WITH go AS (INSERT INTO payments (" REQUEST_COLUMNS ", state, version, "
     "attempt, mac_key, spent, owner, holds_phone, pushed_at, next_action_at, "
     "hash) "
     "SELECT r.*, 1, 1, 1, $25::int2, 0, $22::int8, true, now(), "
-    "now() + $23::int8" US ", " CLAIM_HASH(
-        "1::int2", "0::int2", "1", "NULL::text", "NULL::text",
-        "$22::int8") " FROM " REQUESTS "WHERE r.deadline_at > now() AND " ALONE
-                     "AND " NOT_SETTLED(
-                         "$22") "ORDER BY r.msisdn, r.id ON CONFLICT DO "
-                                "NOTHING RETURNING "
-                                "id, hash), "
-                                "t AS (INSERT INTO timeline (payment, version, "
-                                "at, state, "
-                                "waits, attempt, "
-                                "cause, worker, tx, hash) "
-                                "SELECT id, 1, now(), 1, 0, 1, 1, "
-                                "$22::int8, " TRAIL_TX ", hash FROM go " ONCE
-                                "), "
-                                "moved AS (" MOVE_INTAKE(
-                                    "$18", "$19", "$20",
-                                    "WHERE (SELECT count(*) FROM go) "
-                                    "= $21::int8 ") ") SELECT id "
-                                                    "FROM go";
+    "now() + $23::int8" US ", "
+    CLAIM_HASH("1::int2", "0::int2", "1", "NULL::text", "NULL::text",
+               "$22::int8")
+    " FROM " REQUESTS "WHERE r.deadline_at > now() AND " ALONE
+    "AND " NOT_SETTLED("$22") "AND " CANCELLED("r") " IS NULL "
+    "ORDER BY r.msisdn, r.id ON CONFLICT DO NOTHING RETURNING id, hash), "
+    "t AS (INSERT INTO timeline (payment, version, at, state, waits, attempt, "
+    "cause, worker, tx, hash) SELECT id, 1, now(), 1, 0, 1, 1, $22::int8, "
+    TRAIL_TX ", hash FROM go " ONCE "), "
+    "moved AS ("
+    MOVE_INTAKE("$18", "$19", "$20",
+                "WHERE (SELECT count(*) FROM go) = $21::int8 ")
+    ") SELECT id FROM go";
+// clang-format on
 
 /* How many are parked. Its rows are locked last in a unit, in one order. */
 #define COUNT_PARKED(select)                             \
@@ -119,93 +123,47 @@ static const char go_sql[] =
     "GROUP BY shortcode ORDER BY shortcode ON CONFLICT " \
     "(shortcode) DO UPDATE SET n = k.n + excluded.n"
 
-/* The rest waits for its phone or its shortcode, or is too late; what neither
-   statement returns is known already. $18 next look at the phone, $19 next try
-   to announce, $20 to $22 the result of what is too late, $23 who writes, $24
-   which rows wait for their shortcode. */
+/* The rest waits for its phone or its shortcode, is too late or cancelled; what
+   neither statement returns is known already. $18 next look at the phone, $19
+   next try to announce, $20 to $22 the result of what is too late, $23 who
+   writes, $24 which rows wait for their shortcode, $25 $26 the result of what
+   is cancelled. */
+// clang-format off
 static const char wait_sql[] =
     "WITH w AS (INSERT INTO payments (" REQUEST_COLUMNS ", state, waits, "
     "version, attempt, spent, holds_phone, next_action_at, class, code, text, "
     "hash) "
     "SELECT " REQUEST_COLUMNS ", s.state, s.waits, 1, 0, 0, false, "
-    "s.next_action_at, "
-    "s.class, s.code, s.text, " CLAIM_HASH(
-        "s.state", "s.waits", "0", "s.code", "s.text",
-        "$23::int8") " FROM " REQUESTS_AND(", unnest($24::bool[]) AS "
-                                           "park") "CROSS JOIN LATERAL "
-                                                   "(SELECT "
-                                                   "r.deadline_at > "
-                                                   "now() AS live) AS "
-                                                   "l "
-                                                   "CROSS JOIN LATERAL "
-                                                   "(SELECT "
-                                                   "CASE WHEN l.live "
-                                                   "THEN 3::int2 ELSE "
-                                                   "8::int2 END AS "
-                                                   "state, "
-                                                   "CASE WHEN NOT "
-                                                   "l.live THEN "
-                                                   "0::int2 WHEN "
-                                                   "r.park THEN "
-                                                   "4::int2 ELSE "
-                                                   "2::int2 END AS "
-                                                   "waits, "
-                                                   "CASE WHEN l.live "
-                                                   "AND r.park THEN "
-                                                   "now() "
-                                                   "WHEN l.live THEN "
-                                                   "least(r.deadline_"
-                                                   "at, now() + "
-                                                   "$18::int8" US ") "
-                                                   "ELSE now() + "
-                                                   "$19::int8" US " END AS "
-                                                   "next_action_at, "
-                                                   "CASE WHEN l.live "
-                                                   "THEN 0::int2 ELSE "
-                                                   "$20::int2 END AS "
-                                                   "class, "
-                                                   "CASE WHEN l.live "
-                                                   "THEN NULL ELSE "
-                                                   "$21::text END AS "
-                                                   "code, "
-                                                   "CASE WHEN l.live "
-                                                   "THEN NULL ELSE "
-                                                   "$22::text END AS "
-                                                   "text) "
-                                                   "AS s "
-                                                   "ORDER BY r.msisdn, "
-                                                   "r.id ON CONFLICT "
-                                                   "(id) DO NOTHING "
-                                                   "RETURNING id, "
-                                                   "shortcode, state, "
-                                                   "waits, code, text, "
-                                                   "hash), "
-                                                   "t AS (INSERT INTO "
-                                                   "timeline (payment, "
-                                                   "version, at, "
-                                                   "state, "
-                                                   "waits, attempt, "
-                                                   "cause, code, text, "
-                                                   "worker, tx, hash) "
-                                                   "SELECT id, 1, "
-                                                   "now(), state, "
-                                                   "waits, "
-                                                   "0, 1, code, text, "
-                                                   "$23::int8,"
-                                                   " " TRAIL_TX
-                                                   ", hash FROM w " ONCE
-                                                   "), c AS "
-                                                   "(" COUNT_PARKED(
-                                                       "SELECT "
-                                                       "shortcode, "
-                                                       "count(*) FROM "
-                                                       "w WHERE waits "
-                                                       "= 4 ") ") "
-                                                               "SELECT "
-                                                               "id, "
-                                                               "state, "
-                                                               "waits "
-                                                               "FROM w";
+    "s.next_action_at, s.class, s.code, s.text, "
+    CLAIM_HASH("s.state", "s.waits", "0", "s.code", "s.text", "$23::int8")
+    " FROM " REQUESTS_AND(", unnest($24::bool[]) AS park")
+    "CROSS JOIN LATERAL (SELECT " CANCELLED("r") " AS word) AS x "
+    "CROSS JOIN LATERAL (SELECT x.word IS NULL AND r.deadline_at > now() "
+    "AS live, x.word IS NOT NULL AS taken) AS l "
+    "CROSS JOIN LATERAL (SELECT "
+    "CASE WHEN l.live THEN 3::int2 WHEN l.taken THEN 9::int2 ELSE 8::int2 END "
+    "AS state, "
+    "CASE WHEN NOT l.live THEN 0::int2 WHEN r.park THEN 4::int2 "
+    "ELSE 2::int2 END AS waits, "
+    "CASE WHEN l.live AND r.park THEN now() "
+    "WHEN l.live THEN least(r.deadline_at, now() + $18::int8" US ") "
+    "ELSE now() + $19::int8" US " END AS next_action_at, "
+    "CASE WHEN l.live THEN 0::int2 WHEN l.taken THEN $25::int2 "
+    "ELSE $20::int2 END AS class, "
+    "CASE WHEN l.live THEN NULL WHEN l.taken THEN $26::text "
+    "ELSE $21::text END AS code, "
+    "CASE WHEN l.live THEN NULL WHEN l.taken THEN x.word "
+    "ELSE $22::text END AS text) AS s "
+    "ORDER BY r.msisdn, r.id ON CONFLICT (id) DO NOTHING "
+    "RETURNING id, shortcode, state, waits, class, code, text, hash), "
+    "t AS (INSERT INTO timeline (payment, version, at, state, waits, attempt, "
+    "cause, class, code, text, worker, tx, hash) SELECT id, 1, now(), state, "
+    "waits, 0, 1, class, code, text, $23::int8, " TRAIL_TX ", hash FROM w " ONCE
+    "), "
+    "c AS ("
+    COUNT_PARKED("SELECT shortcode, count(*) FROM w WHERE waits = 4 ")
+    ") SELECT id, state, waits, text FROM w";
+// clang-format on
 
 static const char intake_sql[] = MOVE_INTAKE("$1", "$2", "$3", "");
 
@@ -273,14 +231,16 @@ static const char holders_sql[] =
     "unnest($28::timestamptz[]) AS deadline_at, "                             \
     "unnest($29::int2[]) AS replays, unnest($30::int8[]) AS replay) AS r "    \
     "WHERE p.id = r.id AND p.version = r.seen "
-#define STEP_END                                                           \
-    "RETURNING p.id, p.version, p.updated_at, p.state, p.waits, "          \
-    "p.attempt, p.code, p.text, p.evidence, p.receipt, p.hash, r.seen, "   \
-    "r.cause), t AS (INSERT INTO timeline (payment, version, at, state, "  \
-    "waits, attempt, cause, code, text, evidence, receipt, worker, tx, "   \
-    "hash) SELECT id, version, updated_at, state, waits, attempt, cause, " \
-    "code, text, evidence, receipt, $31::int8, " TRAIL_TX ", hash FROM w " \
-    "WHERE version <> seen " ONCE ") "                                     \
+#define STEP_END                                                             \
+    "RETURNING p.id, p.version, p.updated_at, p.state, p.waits, "            \
+    "p.attempt, p.class, p.code, p.text, p.evidence, p.receipt, "            \
+    "p.paid_at, p.hash, r.seen, r.cause), t AS (INSERT INTO timeline "       \
+    "(payment, version, at, state, "                                         \
+    "waits, attempt, cause, class, code, text, evidence, receipt, paid_at, " \
+    "worker, tx, hash) SELECT id, version, updated_at, state, waits, "       \
+    "attempt, cause, class, code, text, evidence, receipt, paid_at, "        \
+    "$31::int8, " TRAIL_TX ", hash FROM w "                                  \
+    "WHERE version <> seen " ONCE ") "                                       \
     "SELECT id FROM w"
 
 static const char step_sql[] = STEP_BEGIN STEP_END;
@@ -437,6 +397,29 @@ static const char undue_sql[] =
     "WHERE p.id = r.id AND p.version = r.seen AND p.state = 3 "
     "AND p.waits <> 3";
 
+/* --- cancels --- */
+
+/* Those whose look is due, each given to one worker until the next: after $2,
+   then at twice its age. Past $3 no push of its payment can follow any more.
+   $1 most. */
+static const char cancels_sql[] =
+    "WITH d AS (SELECT c.payment, c.client FROM cancels c "
+    "WHERE c.next_look_at <= now() ORDER BY c.next_look_at LIMIT $1::int8 "
+    "FOR UPDATE SKIP LOCKED), "
+    "u AS (UPDATE cancels c SET next_look_at = now() + greatest($2::int8" US
+    ", now() - c.at) FROM d WHERE c.payment = d.payment "
+    "AND c.client = d.client "
+    "RETURNING c.payment, c.client, c.at, c.text AS word) "
+    "SELECT u.payment, u.client, u.at, u.word, "
+    "u.at < now() - $3::int8" US " AS over, " PAYMENT_COLUMNS
+    " FROM u LEFT JOIN payments p ON p.id = u.payment AND p.client = u.client";
+
+/* One that was asked for anew meanwhile stays. */
+static const char uncancel_sql[] =
+    "DELETE FROM cancels c USING unnest($1::uuid[], $2::uuid[], "
+    "$3::timestamptz[]) AS r(payment, client, at) WHERE c.payment = r.payment "
+    "AND c.client = r.client AND c.at = r.at";
+
 /* --- the rest --- */
 
 static const char ledger_sql[] =
@@ -496,6 +479,8 @@ static const char near_beats_sql[] =
 const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
     [STORE_NOW] = {"now", "SELECT now()"},
     [STORE_LAZY] = {"lazy", lazy_sql},
+    [STORE_CLAIM] = {"claim", "SELECT steady_now($1::timestamptz), "
+                              "pg_current_xact_id()"},
     [STORE_GO] = {"go", go_sql},
     [STORE_WAIT] = {"wait", wait_sql},
     [STORE_INTAKE] = {"intake", intake_sql},
@@ -515,6 +500,8 @@ const struct pg_statement store_statements[STORE_STATEMENTS_N] = {
     [STORE_READY] = {"ready", ready_sql},
     [STORE_PARKED] = {"parked", parked_sql},
     [STORE_UNDUE] = {"undue", undue_sql},
+    [STORE_CANCELS] = {"cancels", cancels_sql},
+    [STORE_UNCANCEL] = {"uncancel", uncancel_sql},
     [STORE_LEDGER] = {"ledger", ledger_sql},
     [STORE_POSITIONS] = {"positions", positions_sql},
     [STORE_STRAY] = {"stray", stray_sql},

@@ -150,9 +150,9 @@ const struct command commands[] = {
                 "one runs at a time; others wait for it.\nAn applied file "
                 "that was changed or is missing stops it: migrations are only"
                 "\never added. At the end the group roles foleni_worker, "
-                "foleni_operator and\nfoleni_reader, made where they are "
-                "missing, get their rights. Needs a role that\nmay create "
-                "tables, and roles where those are missing.",
+                "foleni_operator,\nfoleni_reader and foleni_api, made where "
+                "they are missing, get their rights. Needs\na role that may "
+                "create tables, and roles where those are missing.",
         .examples = "  foleni migrate -c config.cfg --dry-run\n"
                     "  foleni migrate -c config.cfg\n",
         .options = CLI_DIR | CLI_DRY_RUN,

@@ -9,7 +9,8 @@
 
 static const char SQL_CREATE[] =
     "DO $$ DECLARE r text; BEGIN FOREACH r IN ARRAY "
-    "ARRAY['foleni_worker', 'foleni_operator', 'foleni_reader'] LOOP "
+    "ARRAY['foleni_worker', 'foleni_operator', 'foleni_reader', 'foleni_api'] "
+    "LOOP "
     "CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = r); "
     "BEGIN EXECUTE format('CREATE ROLE %I NOLOGIN', r); "
     "EXCEPTION WHEN duplicate_object OR unique_violation "
@@ -17,10 +18,10 @@ static const char SQL_CREATE[] =
     "END LOOP; END $$";
 
 static const char SQL_ALL_THERE[] =
-    "SELECT count(*) = 3 FROM pg_roles WHERE rolname IN "
-    "('foleni_worker', 'foleni_operator', 'foleni_reader')";
+    "SELECT count(*) = 4 FROM pg_roles WHERE rolname IN "
+    "('foleni_worker', 'foleni_operator', 'foleni_reader', 'foleni_api')";
 
-#define ALL "foleni_worker, foleni_operator, foleni_reader"
+#define ALL "foleni_worker, foleni_operator, foleni_reader, foleni_api"
 #define WRITERS "foleni_worker, foleni_operator"
 
 static const char SQL_GRANT[] =
@@ -39,7 +40,9 @@ static const char SQL_GRANT[] =
     /* only by purge_payments(), which says what it took from the anchors */
     "REVOKE INSERT, UPDATE, DELETE ON purges FROM " WRITERS ";"
     "GRANT EXECUTE ON FUNCTION purge_payments TO foleni_operator;"
-    "GRANT EXECUTE ON FUNCTION audit_operator TO " WRITERS;
+    "GRANT EXECUTE ON FUNCTION audit_operator TO " WRITERS ";"
+    /* the API reads, and notes cancels */
+    "GRANT EXECUTE ON FUNCTION ask_cancel TO foleni_api, foleni_operator;";
 
 static enum err_code exec(struct pg_session *s, const char *sql,
                           struct err *err)

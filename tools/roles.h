@@ -1,9 +1,10 @@
 /*
- * Who may do what in the database. Three group roles, without a login:
+ * Who may do what in the database. Four group roles, without a login:
  *
  *   foleni_worker    reads all, writes the ledger, appends to the trail
  *   foleni_operator  the same for commands, but makes no anchors
- *   foleni_reader    reads all: foleni-api, `foleni doctor`
+ *   foleni_reader    reads all: `foleni doctor`
+ *   foleni_api       reads all, and notes cancels: foleni-api
  *
  * Nobody of them may change or remove what stands in the trail (timeline,
  * operator_actions, anchors), remove a payment, or touch the table of
@@ -20,9 +21,10 @@
 #include "common/pg.h"
 
 /** What whoever may create roles has to run where we may not. */
-#define ROLES_CREATE                                  \
-    "CREATE ROLE foleni_worker NOLOGIN; CREATE ROLE " \
-    "foleni_operator NOLOGIN; CREATE ROLE foleni_reader NOLOGIN"
+#define ROLES_CREATE                                      \
+    "CREATE ROLE foleni_worker NOLOGIN; CREATE ROLE "     \
+    "foleni_operator NOLOGIN; CREATE ROLE foleni_reader " \
+    "NOLOGIN; CREATE ROLE foleni_api NOLOGIN"
 
 /**
  * Creates the roles that are missing (they belong to the whole server) and

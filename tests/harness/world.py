@@ -40,7 +40,7 @@ LOGINS = """
 DO $$ BEGIN
     CREATE ROLE worker LOGIN IN ROLE foleni_worker;
     CREATE ROLE operator LOGIN IN ROLE foleni_operator;
-    CREATE ROLE api LOGIN IN ROLE foleni_reader;
+    CREATE ROLE api LOGIN IN ROLE foleni_api;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
 SELECT 1
 """

@@ -223,6 +223,15 @@ bool move_replay(struct world *w, uint32_t dice)
     return true;
 }
 
+bool move_cancel(struct world *w, uint32_t dice)
+{
+    struct flow_event *e = world_event(w, FLOW_CANCEL, 0, dice);
+
+    text_copy(e->why.text, sizeof(e->why.text), "cancelled by its client");
+    tell_sometimes_stale(w, e);
+    return true;
+}
+
 void world_init(void)
 {
     for (size_t i = 0; i < CODES_N; i++) {

@@ -71,7 +71,7 @@ static bool legal(enum payment_state from, enum payment_state to)
     switch (from) {
     case PAYMENT_SENDING:
         return to != PAYMENT_SENDING && to != PAYMENT_UNRESOLVED &&
-               to != PAYMENT_REJECTED;
+               to != PAYMENT_REJECTED && to != PAYMENT_CANCELLED;
     case PAYMENT_PROMPTED:
         return to == PAYMENT_UNKNOWN || to == PAYMENT_WAITING ||
                to == PAYMENT_SUCCEEDED || to == PAYMENT_FAILED ||
@@ -80,10 +80,11 @@ static bool legal(enum payment_state from, enum payment_state to)
         return to == PAYMENT_SENDING || to == PAYMENT_WAITING ||
                to == PAYMENT_PROMPTED || to == PAYMENT_UNKNOWN ||
                to == PAYMENT_SUCCEEDED || to == PAYMENT_FAILED ||
-               to == PAYMENT_REJECTED;
+               to == PAYMENT_REJECTED || to == PAYMENT_CANCELLED;
     case PAYMENT_UNKNOWN:
     case PAYMENT_UNRESOLVED:
         return to != PAYMENT_SENDING && to != PAYMENT_REJECTED &&
+               to != PAYMENT_CANCELLED &&
                !(from == PAYMENT_UNRESOLVED && to == PAYMENT_UNKNOWN);
     case PAYMENT_SUCCEEDED:
         return to == PAYMENT_SUCCEEDED || to == PAYMENT_UNKNOWN;
@@ -370,11 +371,16 @@ static void people(const struct look *l)
     const struct flow_event *e = l->e;
     const struct payment *was = l->was;
     bool word = e->kind == FLOW_RESOLVED || e->kind == FLOW_NO_MONEY;
+    bool cancel = e->kind == FLOW_CANCEL;
     bool asks_proof = e->kind == FLOW_NO_MONEY || e->decision != RESOLVE_PAID;
     bool replay = e->kind == FLOW_REPLAYED;
 
-    holds(l, !l->refused || ((word || replay) && !l->changed),
+    holds(l, !l->refused || ((word || replay || cancel) && !l->changed),
           "I6: what is refused changes nothing");
+    holds(l, !cancel || l->moved || l->refused,
+          "I6: who cancels hears what became of it");
+    holds(l, !l->moved || (l->is->state == PAYMENT_CANCELLED) == cancel,
+          "I4: nothing is cancelled unless it is asked for");
     if (!word)
         return;
     holds(l,
@@ -510,6 +516,8 @@ static void truth_of_push(const struct look *l)
 static void truth_of_end(const struct look *l)
 {
     const struct world *w = l->w;
+    bool unasked =
+        l->is->state == PAYMENT_REJECTED || l->is->state == PAYMENT_CANCELLED;
 
     for (int k = 1; k <= l->was->attempt; k++) {
         const struct attempt *a = &w->attempts[k];
@@ -517,8 +525,10 @@ static void truth_of_end(const struct look *l)
                     (!a->judged || (a->accepted && !a->ended));
 
         holds(l, !open || w->person, "I3: over while a prompt is open");
-        holds(l, l->is->state != PAYMENT_REJECTED || !a->accepted || a->excused,
-              "I3: rejected is what never reached a customer");
+        holds(l, !unasked || !a->accepted || a->excused,
+              "I3: rejected and cancelled is what never reached a customer");
+        holds(l, l->is->state != PAYMENT_CANCELLED || !may_live(w, k),
+              "I1: cancelled while an attempt may live");
     }
 }
 

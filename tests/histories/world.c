@@ -189,6 +189,7 @@ static enum claim_verdict any_claim(uint32_t *dice)
     case 1:
     case 2: return CLAIM_WAIT;
     case 3: return CLAIM_PARK;
+    case 4: return once_in(dice, 4) ? CLAIM_CANCELLED : CLAIM_GO;
     default: return CLAIM_GO;
     }
 }

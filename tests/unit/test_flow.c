@@ -20,7 +20,7 @@
 static void test_claims(void **state)
 {
     struct payment go = claimed(CLAIM_GO), wait = claimed(CLAIM_WAIT),
-                   late = claimed(CLAIM_LATE);
+                   late = claimed(CLAIM_LATE), out = claimed(CLAIM_CANCELLED);
 
     (void)state;
     assert_int_equal(go.state, PAYMENT_SENDING);
@@ -32,6 +32,71 @@ static void test_claims(void **state)
     assert_false(wait.holds_phone);
     assert_int_equal(late.state, PAYMENT_REJECTED);
     assert_int_equal(late.pushed_at, 0);
+    assert_int_equal(out.state, PAYMENT_CANCELLED);
+    assert_int_equal(out.attempt, 0);
+    assert_int_equal(out.class, RESULT_WITHDRAWN);
+}
+
+static struct flow_event cancel(void)
+{
+    struct flow_event e = event(FLOW_CANCEL, 0);
+
+    text_copy(e.why.text, sizeof(e.why.text), "cancelled by shop");
+    return e;
+}
+
+static void test_what_waits_is_cancelled_once(void **state)
+{
+    static const enum claim_verdict waiting[] = {CLAIM_WAIT, CLAIM_PARK};
+    struct flow_event e = cancel(), due = event(FLOW_DUE, 0);
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(waiting); i++) {
+        struct payment p = claimed(waiting[i]);
+        struct flow_out out = step(&p, &e, T0 + US_PER_S);
+
+        assert_true(flow_may_cancel(&p));
+        assert_true(out.changed);
+        assert_null(out.refused);
+        assert_int_equal(out.next.state, PAYMENT_CANCELLED);
+        assert_int_equal(out.next.class, RESULT_WITHDRAWN);
+        assert_string_equal(out.next.code, "cancelled");
+        assert_string_equal(out.next.text, "cancelled by shop");
+        assert_true(out.actions[FLOW_DO_ANNOUNCE]);
+        assert_false(flow_may_cancel(&out.next));
+        p = out.next;
+        out = step(&p, &e, T0 + 2 * US_PER_S);
+        assert_false(out.changed);
+        assert_non_null(out.refused);
+        assert_false(step(&p, &due, p.deadline_at).actions[FLOW_DO_PUSH]);
+    }
+}
+
+static void test_what_may_have_left_is_not_cancelled(void **state)
+{
+    struct payment p[] = {claimed(CLAIM_GO), prompted(), unknown(),
+                          claimed(CLAIM_WAIT), claimed(CLAIM_LATE)};
+    struct flow_event e = cancel();
+
+    (void)state;
+    p[3].spent = 1; /* an attempt that is proven unpaid */
+    for (size_t i = 0; i < ARRAY_LEN(p); i++) {
+        struct flow_out out = step(&p[i], &e, T0 + US_PER_S);
+
+        assert_false(flow_may_cancel(&p[i]));
+        assert_false(out.changed);
+        assert_non_null(out.refused);
+    }
+}
+
+static void test_what_was_proven_unsent_is_cancelled(void **state)
+{
+    struct payment p = claimed(CLAIM_GO);
+    struct flow_event unsent = event(FLOW_NOT_SENT, 1), e = cancel();
+
+    (void)state;
+    p = step(&p, &unsent, T0 + US_PER_S).next;
+    assert_int_equal(step(&p, &e, T0 + US_PER_S).next.state, PAYMENT_CANCELLED);
 }
 
 static void test_accepted_is_prompted(void **state)
@@ -701,6 +766,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_claims),
+        cmocka_unit_test(test_what_waits_is_cancelled_once),
+        cmocka_unit_test(test_what_may_have_left_is_not_cancelled),
+        cmocka_unit_test(test_what_was_proven_unsent_is_cancelled),
         cmocka_unit_test(test_accepted_is_prompted),
         cmocka_unit_test(test_answer_of_another_attempt_is_nothing),
         cmocka_unit_test(test_unsent_waits_and_spends_nothing),
