@@ -168,8 +168,9 @@ model: ## The protocol in Spin: every order of faults, and mutants (ARGS=)
 # One program of all targets, compiled by clang: our common floor, from which
 # it takes what it needs, and the rooms that read something.
 FUZZ_SRC = $(wildcard tests/fuzz/*.c) $(addprefix consumer/,gate_token.c \
-       pull_page.c recorder.c retry.c verdict.c) producer/callbacks.c \
-       producer/spool_frame.c tools/frame.c
+       pull_page.c recorder.c recorder_read.c retry.c verdict.c) \
+       producer/callbacks.c producer/find.c producer/spool_frame.c \
+       tools/frame.c
 FUZZ_FLAGS = -std=gnu17 -g1 -O1 -fno-omit-frame-pointer \
        -fsanitize=address,undefined -fno-sanitize-recover=all
 fuzz_obj = $(patsubst %.c,build/fuzz/%.o,$(1))

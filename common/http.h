@@ -77,6 +77,10 @@ const char *http_header(const struct http_request *req, const char *name);
 /** The value of the query parameter @p name, or NULL. */
 const char *http_query(const struct http_request *req, const char *name);
 
+/** The @p i-th query parameter's value, and its name; NULL behind the last. */
+const char *http_query_at(const struct http_request *req, size_t i,
+                          const char **ret_name);
+
 const char *http_body(const struct http_request *req, size_t *ret_len);
 
 /** The peer's address as text. */
@@ -103,6 +107,9 @@ struct http_problem {
 };
 
 void http_problem(struct http_request *req, const struct http_problem *p);
+
+/** Writes it, for an answer that holds several. */
+void http_problem_json(struct buf *out, const struct http_problem *p);
 
 /**
  * For a request that is answered later: @p fn(@p arg) runs when its connection

@@ -107,7 +107,6 @@ http_handler_fn http_route(struct http_request *req);
 /* http_reply.c */
 /** Ends the connection after the answer that follows. */
 void http_add_close(struct http_request *req);
-void http_problem_json(struct buf *out, const struct http_problem *p);
 void http_count(int status);
 
 /* http_tls.c */

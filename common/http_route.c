@@ -225,3 +225,12 @@ const char *http_query(const struct http_request *req, const char *name)
             return req->query[i].value;
     return NULL;
 }
+
+const char *http_query_at(const struct http_request *req, size_t i,
+                          const char **ret_name)
+{
+    if (i >= req->query_n)
+        return NULL;
+    *ret_name = req->query[i].name;
+    return req->query[i].value;
+}

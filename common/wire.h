@@ -73,6 +73,28 @@ wire_read_body(const struct config *cfg, const struct client *client,
                const char *key, const char *body, size_t len, int64_t now_at,
                struct request *ret, struct fault *fault);
 
+#define WIRE_BATCH_MAX 500 /* items */
+
+/** One item of a batch: borrowed bytes, which need not be JSON. */
+struct wire_item {
+    const char *text;
+    size_t len;
+};
+
+/** Cuts the body of POST /v1/payments/batch; ERR_INPUT with @p fault filled
+ *  when it cannot be cut into 1 to WIRE_BATCH_MAX items. */
+MUST_CHECK enum err_code wire_cut_batch(const char *body, size_t len,
+                                        struct wire_item items[WIRE_BATCH_MAX],
+                                        size_t *ret_n, struct fault *fault);
+
+/** Reads an item as wire_read_body() does a body; its idempotency key, which
+ *  stands in it, goes to @p key. */
+MUST_CHECK enum err_code
+wire_read_item(const struct config *cfg, const struct client *client,
+               const struct wire_item *item, int64_t now_at,
+               char key[IDEMPOTENCY_KEY_MAX + 1], struct request *ret,
+               struct fault *fault);
+
 /** Writes the record's value for @p req; @p key is its idempotency key. */
 void wire_write_request(const struct request *req, const char *key,
                         struct buf *out);

@@ -308,9 +308,11 @@ static bool read_metadata(struct wire_reading *r, const struct json *v)
 /* --- the table --- */
 
 enum need {
+    UNKNOWN,
     OPTIONAL,
     REQUIRED,
-    OF_RECORD /* required in a record, unknown in a body */
+    OF_RECORD, /* required in a record, unknown elsewhere      */
+    OF_ITEM    /* in a record and an item, unknown in a body   */
 };
 
 static const struct member {
@@ -319,7 +321,7 @@ static const struct member {
     bool (*read)(struct wire_reading *r, const struct json *v);
 } members[] = {
     {"version", OF_RECORD, read_version},
-    {"idempotency_key", OF_RECORD, read_key},
+    {"idempotency_key", OF_ITEM, read_key},
     {"msisdn", REQUIRED, read_msisdn},
     {"amount", REQUIRED, read_amount},
     {"currency", OPTIONAL, read_currency},
@@ -331,6 +333,16 @@ static const struct member {
     {"ask_again", OPTIONAL, read_ask_again},
     {"metadata", OPTIONAL, read_metadata},
 };
+
+/* What it is in what is being read. */
+static enum need needs(const struct wire_reading *r, const struct member *m)
+{
+    if (m->need == OF_RECORD)
+        return r->record ? REQUIRED : UNKNOWN;
+    if (m->need == OF_ITEM)
+        return r->record || r->item ? REQUIRED : UNKNOWN;
+    return m->need;
+}
 
 /* The row named @p name, or ARRAY_LEN(members). Most documents have their
    members in our order, so that row @p from is the first to be looked at. */
@@ -352,8 +364,7 @@ static bool read_all(struct wire_reading *r, const struct json *object,
 
     for (const struct json *v = json_first(object); v; v = json_next(v)) {
         i = find_member(json_name(v), i);
-        if (i == ARRAY_LEN(members) ||
-            (members[i].need == OF_RECORD && !r->record)) {
+        if (i == ARRAY_LEN(members) || (needs(r, &members[i]) == UNKNOWN)) {
             (void)wire_fault(r->fault, "unknown_field", json_name(v),
                              "no such member is known");
             return false;
@@ -369,10 +380,7 @@ static bool read_all(struct wire_reading *r, const struct json *object,
 static bool none_missing(struct wire_reading *r, unsigned seen)
 {
     for (size_t i = 0; i < ARRAY_LEN(members); i++) {
-        bool needed = members[i].need == REQUIRED ||
-                      (members[i].need == OF_RECORD && r->record);
-
-        if (needed && !(seen & (1U << i))) {
+        if (needs(r, &members[i]) == REQUIRED && !(seen & (1U << i))) {
             (void)wire_fault(r->fault, "missing_field", members[i].name,
                              "is required");
             return false;
@@ -448,7 +456,7 @@ enum err_code wire_read_members(struct wire_reading *r, const char *text,
     struct json *root = NULL;
     struct err err;
 
-    if (!r->record && !key_ok(r->key))
+    if (!r->record && !r->item && !key_ok(r->key))
         return wire_fault(r->fault, "invalid_field", "Idempotency-Key",
                           "must be 1 to %d printable ASCII characters",
                           IDEMPOTENCY_KEY_MAX);
@@ -469,5 +477,7 @@ enum err_code wire_read_members(struct wire_reading *r, const char *text,
     if (!read_object(r, root))
         return ERR_INPUT;
     derive(r); /* r->key may stand in the tree */
+    if (r->key_out)
+        text_copy(r->key_out, IDEMPOTENCY_KEY_MAX + 1, r->key);
     return ERR_NONE;
 }

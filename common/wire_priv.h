@@ -26,7 +26,9 @@ struct wire_reading {
     const struct client *client;
     int64_t after_at; /* expires_at must lie after it                 */
     bool record;      /* a record: version and idempotency_key are in it */
-    const char *key;  /* the idempotency key; a record brings its own */
+    bool item;        /* of a batch: idempotency_key is in it         */
+    const char *key;  /* the idempotency key; those bring their own   */
+    char *key_out;    /* of an item: where it goes                    */
     struct request *req;
     struct fault *fault;
 };

@@ -137,6 +137,26 @@ bool accept_payment(const struct config *cfg, const struct client *client,
     return true;
 }
 
+bool accept_batch(struct http_request *req,
+                  struct wire_item items[WIRE_BATCH_MAX], size_t *ret_n)
+{
+    struct fault fault = {
+        .code = "invalid_field",
+        .field = "Idempotency-Key",
+        .text = "must not be sent: each payment has its own idempotency_key"};
+    const char *body;
+    size_t len;
+
+    if (!json_content(req))
+        return false;
+    if (http_header(req, "Idempotency-Key"))
+        return problem(req, 400, &fault, "A batch has no key");
+    body = http_body(req, &len);
+    if (wire_cut_batch(body, len, items, ret_n, &fault))
+        return problem(req, 400, &fault, "Request cannot be used");
+    return true;
+}
+
 /* A whole number with "s" (or nothing) or "ms" behind it. */
 static bool read_duration(const char *text, int64_t *ret_us)
 {
@@ -171,4 +191,57 @@ bool accept_wait(const struct config *cfg, struct http_request *req,
         *ret_us <= cfg->api_wait_max_ms * US_PER_MS)
         return true;
     return problem(req, 400, &fault, "Query parameter cannot be used");
+}
+
+static bool bad_parameter(struct http_request *req, const struct fault *fault)
+{
+    return problem(req, 400, fault, "Query parameter cannot be used");
+}
+
+/* Whether a parameter before the @p n-th has its name. */
+static bool is_repeated(const struct http_request *req, size_t n,
+                        const char *name)
+{
+    const char *other;
+
+    for (size_t i = 0; i < n && http_query_at(req, i, &other); i++)
+        if (strcmp(other, name) == 0)
+            return true;
+    return false;
+}
+
+bool accept_find(const struct config *cfg, struct http_request *req,
+                 struct find *ret)
+{
+    struct fault fault = {.code = "invalid_field", .text = "is given twice"};
+    const char *name, *value;
+
+    find_init(ret);
+    ret->limit = MIN(ret->limit, cfg->api_list_max);
+    for (size_t i = 0; (value = http_query_at(req, i, &name)); i++) {
+        if (is_repeated(req, i, name)) {
+            text_copy(fault.field, sizeof(fault.field), name);
+            return bad_parameter(req, &fault);
+        }
+        if (find_take(ret, name, value, cfg->api_list_max, &fault))
+            return bad_parameter(req, &fault);
+    }
+    return true;
+}
+
+bool accept_after(struct http_request *req, int *ret)
+{
+    struct fault fault = {.code = "invalid_field",
+                          .field = "after",
+                          .text = "must be the version of an event"};
+    const char *text = http_query(req, "after");
+    size_t len = text ? strlen(text) : 0;
+
+    *ret = 0;
+    if (!text)
+        return true;
+    if (len == 0 || len > 9 || strspn(text, "0123456789") != len)
+        return bad_parameter(req, &fault);
+    *ret = (int)strtol(text, NULL, 10);
+    return true;
 }

@@ -8,6 +8,7 @@
 #include "common/config.h"
 #include "common/http.h"
 #include "common/payment.h"
+#include "producer/find.h"
 
 #include <stdbool.h>
 
@@ -35,11 +36,33 @@ bool accept_payment(const struct config *cfg, const struct client *client,
                     struct accepted *ret);
 
 /**
+ * Cuts POST /v1/payments/batch into its items. Each has its own key: the header
+ * is refused.
+ *
+ * @return false when a problem was answered; @p req is then gone.
+ */
+bool accept_batch(struct http_request *req,
+                  struct wire_item items[WIRE_BATCH_MAX], size_t *ret_n);
+
+/**
  * Reads ?wait= ("30s", "1500ms", "30"): how long to wait, 0 without it.
  *
  * @return false when a problem was answered; @p req is then gone.
  */
 bool accept_wait(const struct config *cfg, struct http_request *req,
                  int64_t *ret_us);
+
+/**
+ * Reads the filters of a list; a parameter that is none, or that comes twice,
+ * is refused, so that nobody takes all of a list for a part of it.
+ *
+ * @return false when a problem was answered; @p req is then gone.
+ */
+bool accept_find(const struct config *cfg, struct http_request *req,
+                 struct find *ret);
+
+/** Reads ?after=, the version behind which events are wanted, 0 without it; as
+ *  above. */
+bool accept_after(struct http_request *req, int *ret);
 
 #endif

@@ -144,7 +144,11 @@ static void renewed(void *arg)
 
 static const struct http_route public_routes[] = {
     {HTTP_POST, "/v1/payments", producer_on_payment},
+    {HTTP_POST, "/v1/payments/batch", producer_on_batch},
+    {HTTP_GET, "/v1/payments", producer_on_list},
     {HTTP_GET, "/v1/payments/{}", producer_on_status},
+    {HTTP_GET, "/v1/payments/{}/events", producer_on_events},
+    {HTTP_POST, "/v1/payments/{}/cancel", producer_on_cancel},
     {HTTP_POST, "/callbacks/{}/{}/{}", producer_on_callback},
     {HTTP_POST, "/c2b/confirmation/{}", producer_on_c2b},
 };

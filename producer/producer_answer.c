@@ -32,7 +32,8 @@ struct parked *producer_park(struct producer *p, struct http_request *req)
     list_init(&k->publishing);
     p->parked++;
     metric_set(M_PARKED, (int64_t)p->parked);
-    http_on_close(req, producer_gone, k);
+    if (req)
+        http_on_close(req, producer_gone, k);
     return k;
 }
 
@@ -66,14 +67,40 @@ void reply_queued(struct http_request *req, const struct uuid *id,
     reply_document(req, 202, document, len);
 }
 
+void reply_problem(const struct asker *to, const struct http_problem *p)
+{
+    if (to->batch)
+        batch_problem(to->batch, to->item, p);
+    else if (to->req)
+        http_problem(to->req, p);
+}
+
+void answer_queued(const struct asker *to, const struct uuid *id,
+                   const char *document, size_t len, bool replayed)
+{
+    if (to->batch) {
+        batch_queued(to->batch, to->item, document, len, replayed);
+    } else if (to->req) {
+        if (replayed)
+            http_add_header(to->req, "Idempotent-Replayed", "true");
+        reply_queued(to->req, id, document, len);
+    }
+}
+
 void reply_unavailable(struct http_request *req, const char *code,
                        const char *detail, const struct uuid *id)
+{
+    answer_unavailable(&(struct asker){.req = req}, code, detail, id);
+}
+
+void answer_unavailable(const struct asker *to, const char *code,
+                        const char *detail, const struct uuid *id)
 {
     char id_text[UUID_TEXT_SIZE];
 
     if (id)
         uuid_format(id, id_text);
-    http_problem(req, &(struct http_problem){
+    reply_problem(to, &(struct http_problem){
                           .status = 503,
                           .code = code,
                           .title = "Not available now",
@@ -93,14 +120,14 @@ void reply_not_found(struct http_request *req)
                       });
 }
 
-void reply_conflict(struct http_request *req, int status, const char *detail,
+void reply_conflict(const struct asker *to, int status, const char *detail,
                     const struct uuid *id)
 {
     char id_text[UUID_TEXT_SIZE];
 
     uuid_format(id, id_text);
     metric_add(M_KEY_CONFLICTS, 1);
-    http_problem(req, &(struct http_problem){
+    reply_problem(to, &(struct http_problem){
                           .status = status,
                           .code = status == 409 ? "key_in_use" : "key_conflict",
                           .title = "Idempotency-Key names another request",
@@ -127,6 +154,18 @@ void producer_write_queued(struct producer *p, const struct request *req)
     buf_reset(&p->document);
     wire_write_payment(&payment, &p->document);
     must(!p->document.failed);
+}
+
+void producer_write_unclaimed(struct producer *p, const struct uuid *id)
+{
+    char text[UUID_TEXT_SIZE];
+
+    uuid_format(id, text);
+    buf_reset(&p->document);
+    buf_addf(&p->document,
+             "{\"id\":\"%s\",\"status\":\"queued\",\"final\":false,"
+             "\"version\":0,\"attempts\":0}",
+             text);
 }
 
 void producer_put_document(struct producer *p, const struct request *req,

@@ -78,6 +78,27 @@ static bool admit_client(struct producer *p, const struct client *client,
     return false;
 }
 
+bool producer_admits(struct producer *p, const struct client *client,
+                     struct http_request *req, const struct asker *to)
+{
+    struct limit_state s;
+    bool address =
+        limits_address(p->limits, http_peer(req), clock_now_us(), &s);
+
+    if (address && limits_client(p->limits, client, clock_now_us(), &s))
+        return true;
+    metric_add(address ? M_LIMITED_CLIENT : M_LIMITED_ADDRESS, 1);
+    reply_problem(to, &(struct http_problem){
+                          .status = 429,
+                          .code = "rate_limited",
+                          .title = "Too many requests",
+                          .detail = "each payment of a batch counts, and these "
+                                    "are all that may be made for now",
+                          .retry_after_s = seconds(s.wait_us),
+                      });
+    return false;
+}
+
 const struct client *producer_client(struct producer *p,
                                      struct http_request *req)
 {

@@ -16,7 +16,7 @@ static void payment_published(void *arg, const struct err *err)
     struct parked *k = arg;
     struct producer *p = k->producer;
     const struct request *request = &k->accepted.request;
-    struct http_request *req = k->req;
+    struct asker to = {k->req, k->batch, k->item};
     bool unsure = err && err->code != ERR_UNAVAILABLE;
 
     WINDOW(request_unanswered);
@@ -25,37 +25,37 @@ static void payment_published(void *arg, const struct err *err)
         producer_write_queued(p, request);
         producer_put_document(p, request, 0, false);
     }
-    if (req && !err)
-        reply_queued(req, &request->id, p->document.data, p->document.len);
-    else if (req)
-        reply_unavailable(req, unsure ? "maybe_queued" : "not_queued",
-                          unsure ? "Kafka did not confirm in time: repeat the "
-                                   "request with the same Idempotency-Key"
-                                 : "Kafka cannot be reached: repeat the "
-                                   "request with the same Idempotency-Key",
-                          &request->id);
+    if (!err)
+        answer_queued(&to, &request->id, p->document.data, p->document.len,
+                      false);
+    else
+        answer_unavailable(&to, unsure ? "maybe_queued" : "not_queued",
+                           unsure ? "Kafka did not confirm in time: repeat the "
+                                    "request with the same Idempotency-Key"
+                                  : "Kafka cannot be reached: repeat the "
+                                    "request with the same Idempotency-Key",
+                           &request->id);
     producer_unpark(k);
 }
 
 /* A request known for certain: it is in Kafka or in Postgres. */
-static void reply_known(struct producer *p, struct http_request *req,
+static void reply_known(struct producer *p, const struct asker *to,
                         const struct request *request,
                         const struct status_entry *known)
 {
     if (memcmp(known->fingerprint, request->fingerprint, FINGERPRINT_SIZE)) {
-        reply_conflict(req, 422,
+        reply_conflict(to, 422,
                        "this key was used for a request with other content",
                        &request->id);
         return;
     }
     metric_add(M_REPLAYED, 1);
-    http_add_header(req, "Idempotent-Replayed", "true");
     if (known->document) {
-        reply_queued(req, &request->id, known->document, known->len);
+        answer_queued(to, &request->id, known->document, known->len, true);
         return;
     }
     producer_write_queued(p, request);
-    reply_queued(req, &request->id, p->document.data, p->document.len);
+    answer_queued(to, &request->id, p->document.data, p->document.len, true);
 }
 
 static struct list *bucket(struct producer *p, const struct uuid *id)
@@ -79,7 +79,7 @@ static bool contradicted(struct producer *p, const struct request *request)
     return false;
 }
 
-static void publish_payment(struct producer *p, struct http_request *req,
+static void publish_payment(struct producer *p, const struct asker *to,
                             const struct accepted *accepted)
 {
     const struct request *request = &accepted->request;
@@ -87,25 +87,27 @@ static void publish_payment(struct producer *p, struct http_request *req,
     struct err err;
 
     if (p->app->stopping || p->parked >= (size_t)p->cfg->api_parked_max) {
-        reply_unavailable(req, "not_queued", "too many requests are waiting",
-                          &request->id);
+        answer_unavailable(to, "not_queued", "too many requests are waiting",
+                           &request->id);
         return;
     }
     if (producer_sheds(p, request->priority)) {
         metric_add(M_NOT_QUEUED, 1);
-        reply_unavailable(req, "not_queued",
-                          "Kafka is slow: repeat the request with the same "
-                          "Idempotency-Key",
-                          &request->id);
+        answer_unavailable(to, "not_queued",
+                           "Kafka is slow: repeat the request with the same "
+                           "Idempotency-Key",
+                           &request->id);
         return;
     }
-    k = producer_park(p, req);
+    k = producer_park(p, to->req);
+    k->batch = to->batch;
+    k->item = to->item;
     k->accepted = *accepted;
     if (publish_request(p->publish, accepted->client, request, accepted->key,
                         payment_published, k, &err)) {
         metric_add(M_NOT_QUEUED, 1);
         producer_unpark(k);
-        reply_unavailable(req, "not_queued", err.text, &request->id);
+        answer_unavailable(to, "not_queued", err.text, &request->id);
         return;
     }
     list_append(bucket(p, &request->id), &k->node);
@@ -113,21 +115,28 @@ static void publish_payment(struct producer *p, struct http_request *req,
     WINDOW(request_unreported);
 }
 
+void producer_take(struct producer *p, const struct asker *to,
+                   const struct accepted *accepted)
+{
+    const struct request *request = &accepted->request;
+    struct status_entry known;
+
+    if (status_find(p->status, &request->id, &known))
+        reply_known(p, to, request, &known);
+    else if (contradicted(p, request))
+        reply_conflict(to, 409, "another request with this key is under way",
+                       &request->id);
+    else
+        publish_payment(p, to, accepted);
+}
+
 void producer_on_payment(void *arg, struct http_request *req)
 {
     struct producer *p = arg;
     const struct client *client = producer_client(p, req);
     struct accepted accepted;
-    struct status_entry known;
 
-    if (!client ||
-        !accept_payment(p->cfg, client, req, clock_wall_at(), &accepted))
-        return;
-    if (status_find(p->status, &accepted.request.id, &known))
-        reply_known(p, req, &accepted.request, &known);
-    else if (contradicted(p, &accepted.request))
-        reply_conflict(req, 409, "another request with this key is under way",
-                       &accepted.request.id);
-    else
-        publish_payment(p, req, &accepted);
+    if (client &&
+        accept_payment(p->cfg, client, req, clock_wall_at(), &accepted))
+        producer_take(p, &(struct asker){.req = req}, &accepted);
 }

@@ -46,6 +46,15 @@ struct producer {
     char topics[TOPICS_N][KAFKA_TOPIC_SIZE];
 };
 
+struct batch; /* producer_batch.c's */
+
+/* Who is to be answered about a payment; neither: nobody any more. */
+struct asker {
+    struct http_request *req;
+    struct batch *batch;
+    size_t item; /* of the batch */
+};
+
 /* A request that is answered later. */
 struct parked {
     struct list node;       /* in under_way, for payments */
@@ -54,16 +63,22 @@ struct parked {
     size_t bytes;
     struct producer *producer;
     struct http_request *req; /* NULL = its connection is gone */
+    struct batch *batch;      /* of a payment that is one's item: instead */
+    size_t item;
     struct accepted accepted; /* of a payment                  */
     struct uuid id;           /* of a status request           */
     struct uuid client;       /* who asks for it               */
     int64_t wait_us;
     struct status_wait wait;
+    struct loop_timer again; /* of a cancel: its next look        */
+    int64_t until_us;        /* ... the last one                  */
+    int64_t cancel_tx;       /* ... what has to end first         */
 };
 
 /* --- producer_answer.c --- */
 
-/** Keeps @p req for later; when its connection dies, `req` becomes NULL. */
+/** Keeps @p req for later; when its connection dies, `req` becomes NULL. A NULL
+ *  one is nobody's. */
 struct parked *producer_park(struct producer *p, struct http_request *req);
 
 /** For http_on_close(): what a parked request does first of all. */
@@ -79,18 +94,32 @@ void reply_document(struct http_request *req, int status, const char *document,
 void reply_queued(struct http_request *req, const struct uuid *id,
                   const char *document, size_t len);
 
+/** A problem, to a request or as an item's. */
+void reply_problem(const struct asker *to, const struct http_problem *p);
+
+/** As reply_queued(), to a request or as an item's. */
+void answer_queued(const struct asker *to, const struct uuid *id,
+                   const char *document, size_t len, bool replayed);
+
+/** As reply_unavailable(). */
+void answer_unavailable(const struct asker *to, const char *code,
+                        const char *detail, const struct uuid *id);
+
 /** 503 with Retry-After; @p id may be NULL. */
 void reply_unavailable(struct http_request *req, const char *code,
                        const char *detail, const struct uuid *id);
 void reply_not_found(struct http_request *req);
 
 /** 409 key_in_use or 422 key_conflict. */
-void reply_conflict(struct http_request *req, int status, const char *detail,
+void reply_conflict(const struct asker *to, int status, const char *detail,
                     const struct uuid *id);
 
 /** Writes the document of a request that no worker has claimed yet into
  *  p->document. */
 void producer_write_queued(struct producer *p, const struct request *req);
+
+/** The same of a payment of which nothing but its id is known. */
+void producer_write_unclaimed(struct producer *p, const struct uuid *id);
 
 /** Puts p->document into the cache. */
 void producer_put_document(struct producer *p, const struct request *req,
@@ -103,16 +132,36 @@ void producer_put_document(struct producer *p, const struct request *req,
 const struct client *producer_client(struct producer *p,
                                      struct http_request *req);
 
+/** Whether another payment of the batch that @p req brought is within the
+ *  limits; else its item was answered. */
+bool producer_admits(struct producer *p, const struct client *client,
+                     struct http_request *req, const struct asker *to);
+
 /** Whether Kafka is too slow for another request of @p priority. */
 bool producer_sheds(const struct producer *p, enum priority priority);
 
 /** @p k is on its way into Kafka now, until producer_unpark(). */
 void producer_sent(struct parked *k);
 
+/* --- producer_payment.c, producer_batch.c --- */
+
+/** What becomes of a payment that was read: known, conflict, or into Kafka. */
+void producer_take(struct producer *p, const struct asker *to,
+                   const struct accepted *accepted);
+
+/** The answer of an item; the last one ends the batch. */
+void batch_queued(struct batch *b, size_t item, const char *document,
+                  size_t len, bool replayed);
+void batch_problem(struct batch *b, size_t item, const struct http_problem *p);
+
 /* --- handlers --- */
 
 void producer_on_payment(void *arg, struct http_request *req);
+void producer_on_batch(void *arg, struct http_request *req);
 void producer_on_status(void *arg, struct http_request *req);
+void producer_on_cancel(void *arg, struct http_request *req);
+void producer_on_list(void *arg, struct http_request *req);
+void producer_on_events(void *arg, struct http_request *req);
 void producer_on_callback(void *arg, struct http_request *req);
 void producer_on_c2b(void *arg, struct http_request *req);
 

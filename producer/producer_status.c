@@ -64,14 +64,7 @@ static void answer_or_wait(struct parked *k, bool final)
 
 static void reply_queued_alone(struct parked *k)
 {
-    char id[UUID_TEXT_SIZE];
-
-    uuid_format(&k->id, id);
-    buf_reset(&k->producer->document);
-    buf_addf(&k->producer->document,
-             "{\"id\":\"%s\",\"status\":\"queued\",\"final\":false,"
-             "\"version\":0,\"attempts\":0}",
-             id);
+    producer_write_unclaimed(k->producer, &k->id);
     if (k->req)
         reply_document(k->req, 200, k->producer->document.data,
                        k->producer->document.len);

@@ -14,6 +14,7 @@ static const struct {
     fuzz_fn fn;
 } targets[] = {
     {"json", fuzz_json},         {"body", fuzz_body},
+    {"batch", fuzz_batch},       {"filters", fuzz_filters},
     {"record", fuzz_record},     {"event", fuzz_event},
     {"callback", fuzz_callback}, {"address", fuzz_address},
     {"c2b", fuzz_c2b},           {"answer", fuzz_answer},

@@ -39,6 +39,8 @@ typedef void (*fuzz_fn)(const uint8_t *data, size_t len);
 
 void fuzz_json(const uint8_t *data, size_t len);
 void fuzz_body(const uint8_t *data, size_t len);
+void fuzz_batch(const uint8_t *data, size_t len);
+void fuzz_filters(const uint8_t *data, size_t len);
 void fuzz_record(const uint8_t *data, size_t len);
 void fuzz_event(const uint8_t *data, size_t len);
 void fuzz_callback(const uint8_t *data, size_t len);

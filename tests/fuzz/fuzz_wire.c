@@ -1,11 +1,12 @@
 /*
- * Requests, status events and JSON itself. What is accepted is canonical:
- * written and read again it is the same, and nothing that was not signed is
- * taken.
+ * Requests, batches and filters, status events and JSON itself. What is
+ * accepted is canonical: written and read again it is the same, and nothing
+ * that was not signed is taken.
  */
 #include "common/buf.h"
 #include "common/json.h"
 #include "common/sign.h"
+#include "producer/find.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>
@@ -222,4 +223,62 @@ void fuzz_event(const uint8_t *data, size_t len)
             json_free(root);
     }
     free(value);
+}
+
+/* Each item lies behind the one before, inside the body; one that can be read
+   is the payment that it would be alone. */
+void fuzz_batch(const uint8_t *data, size_t len)
+{
+    static struct wire_item items[WIRE_BATCH_MAX];
+    char *body = fuzz_text(data, len);
+    const char *at = body;
+    struct fault fault = {0};
+    size_t n = 0;
+
+    if (wire_cut_batch(body, len, items, &n, &fault)) {
+        CHECK(fault.code && *fault.code);
+        free(body);
+        return;
+    }
+    CHECK(n > 0 && n <= WIRE_BATCH_MAX);
+    for (size_t i = 0; i < n; i++) {
+        char key[IDEMPOTENCY_KEY_MAX + 1];
+        struct request r;
+
+        CHECK(items[i].text > at && items[i].text + items[i].len < body + len);
+        at = items[i].text + items[i].len;
+        if (wire_read_item(&fuzz_cfg, &fuzz_client, &items[i], FUZZ_NOW_AT, key,
+                           &r, &fault))
+            continue;
+        check_request(&r);
+        check_same(&r, key);
+    }
+    free(body);
+}
+
+/* Lines of a name and a value; what is taken is in range, and a cursor leads
+   back to its place. */
+void fuzz_filters(const uint8_t *data, size_t len)
+{
+    char name[64], value[4096], cursor[FIND_CURSOR_SIZE];
+    struct fault fault;
+    struct find f;
+
+    find_init(&f);
+    while (len > 0) {
+        fuzz_line(&data, &len, name, sizeof(name));
+        fuzz_line(&data, &len, value, sizeof(value));
+        memset(&fault, 0, sizeof(fault));
+        if (find_take(&f, name, value, 200, &fault)) {
+            CHECK(fault.code && *fault.code);
+            return;
+        }
+        CHECK(f.ids_n <= FIND_IDS_MAX && f.limit > 0 && f.limit <= 200);
+        CHECK(f.state == -1 ||
+              (f.state > PAYMENT_QUEUED && f.state <= PAYMENT_DEAD));
+        if (!f.goes_on)
+            continue;
+        find_cursor(&f.after, cursor);
+        CHECK(find_take(&f, "cursor", cursor, 200, &fault) == ERR_NONE);
+    }
 }

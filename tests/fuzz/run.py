@@ -26,7 +26,8 @@ CRASHES = BUILD / "crashes"
 REGRESSIONS = ROOT / "tests" / "fuzz" / "regressions"
 EXAMPLES = ROOT / "schemas" / "examples"
 FIXTURES = ROOT / "tests" / "fixtures" / "daraja"
-TARGETS = ["json", "body", "record", "event", "callback", "address", "c2b",
+TARGETS = ["json", "body", "batch", "filters", "record", "event",
+           "callback", "address", "c2b",
            "pull", "answer", "token", "config", "recorder", "spool", "frame"]
 ID = b"5a1f3f0e-6d0b-4a9b-9f6e-0c5a0a7d1e01"
 NOW = b"1795248000000"
@@ -99,6 +100,14 @@ def seeds(target):
         "json": lambda: sum((examples(d.name) for d in sorted(
             (EXAMPLES / "valid").iterdir())), []),
         "body": lambda: [b"key-1\n" + e for e in examples("http-request")],
+        "batch": lambda: [b'{"payments":[%s]}' % b",".join(
+            e.replace(b"{", b'{"idempotency_key":"k",', 1) for e in some)
+            for e in examples("http-request")
+            for some in ([e], [e, b"{}", e])],
+        "filters": lambda: [b"ids\n%s\nlimit\n5\n" % ID,
+                            b"msisdn\n0712345678\nstatus\nwaiting\n",
+                            b"from\n2026-11-21T08:00:00Z\nreference\nINV1\n",
+                            b"cursor\n%s\n" % (b"0006" * 12)],
         "record": lambda: [b"%d\n%s\n%s\n\n%s" % (topic, phone_of(e), NOW, e)
                            for topic in (0, 1, 2)
                            for e in examples("request-event")],

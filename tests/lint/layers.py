@@ -29,7 +29,7 @@ LAYERS = {
         ["app"],
     ],
     "producer": [
-        ["limit", "cache"],
+        ["limit", "cache", "find"],
         ["accept", "publish", "callbacks", "spool", "status", "look"],
         ["producer"],
         ["main"],
