@@ -20,7 +20,7 @@ sys.dont_write_bytecode = True
 from tree import Tree  # noqa: E402  (after the path)
 
 RULES = ["layers", "banned", "alone", "format", "size", "tables", "words",
-         "model"]
+         "model", "interfaces"]
 
 
 def grow(files, directory):
