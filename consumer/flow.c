@@ -103,8 +103,7 @@ static void conclude(struct step *s, struct flow_out *ret)
         s->actions[FLOW_DO_WAKE_PHONE] = true;
     if (!s->change)
         return;
-    s->p->version =
-        was->version + (s->e->kind == FLOW_RECOVERED ? RECOVERED_AHEAD : 1);
+    s->p->version = was->version + (s->ahead ? RECOVERED_AHEAD : 1);
     s->p->updated_at = s->now_at;
     s->actions[FLOW_DO_ANNOUNCE] = payment_state_announced(s->p->state);
     must(flow_may_move(was->state, s->p->state));

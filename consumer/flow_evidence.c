@@ -103,6 +103,80 @@ static void callback_repeat(struct step *s)
         end_failed(s);
 }
 
+/* Each attempt before it may have been a prompt that the client allowed: no
+   further one is asked for. */
+static int may_be_spent(const struct step *s)
+{
+    int prompts = MIN(s->p->req.ask_again, s->policy->attempts_max - 1);
+
+    return MAX(s->p->spent, MIN(s->e->attempt - 1, prompts));
+}
+
+/* The attempt that the event speaks of is one that Postgres has forgotten: how
+   far it came was lost with it, and how often the customer was asked before. */
+static void know_attempt(struct step *s)
+{
+    struct payment *p = s->p;
+
+    p->spent = may_be_spent(s);
+    p->attempt = s->e->attempt;
+    p->mac_key = s->policy->mac_key;
+    p->owner = 0;
+    p->pushed_at = s->now_at;
+    p->queries = 0;
+    p->query_code[0] = p->checkout_id[0] = p->merchant_id[0] = '\0';
+    p->query_code_at = 0;
+    s->ahead = true;
+}
+
+/* It is never pushed again without evidence. */
+static void enter_attempt(struct step *s)
+{
+    know_attempt(s);
+    step_result(s, RESULT_LOST, EVIDENCE_NONE, RECOVERED_CODE, RECOVERED_TEXT);
+    if (s->p->state == PAYMENT_UNRESOLVED)
+        step_unresolved(s);
+    else
+        step_unknown(s);
+}
+
+/* A later attempt than this row knows of: that the provider speaks of it shows
+   that it began, as a recorder does. What fails it ends a payment of which
+   nothing else is in the air; otherwise its words are kept as no evidence, and
+   its id is asked for; no other prompt follows from it. */
+static void callback_of_forgotten(struct step *s)
+{
+    const struct verdict *v = &s->e->verdict;
+    bool waits = s->p->state == PAYMENT_WAITING;
+
+    if (payment_state_final(s->p->state))
+        return;
+    enter_attempt(s);
+    step_bind_ids(s);
+    if (waits && v->kind == VERDICT_FAILED)
+        end_failed(s);
+    else
+        step_result(s, v->class, EVIDENCE_NONE, v->code, v->text);
+}
+
+static bool told_so_when_forgotten(const struct step *s)
+{
+    return step_open_question(s->p) && s->p->evidence == EVIDENCE_NONE &&
+           strcmp(s->p->code, s->e->verdict.code) == 0;
+}
+
+/* A push of the attempt that the row knows of may be stopped yet. */
+static void callback_paid(struct step *s)
+{
+    s->ahead = s->e->attempt > s->p->attempt;
+    if (s->ahead && s->p->state != PAYMENT_SENDING &&
+        s->p->state != PAYMENT_SUCCEEDED) {
+        know_attempt(s);
+        step_bind_ids(s);
+    }
+    flow_paid(s, EVIDENCE_CALLBACK);
+}
+
 void flow_callback(struct step *s)
 {
     static const handler_fn by_kind[] = {
@@ -114,11 +188,13 @@ void flow_callback(struct step *s)
     enum verdict_kind kind = s->e->verdict.kind;
 
     if (kind == VERDICT_PAID) {
-        flow_paid(s, EVIDENCE_CALLBACK);
+        callback_paid(s);
         return;
     }
     must(kind < ARRAY_LEN(by_kind) && by_kind[kind]);
-    if (s->e->attempt != s->p->attempt)
+    if (s->e->attempt > s->p->attempt)
+        callback_of_forgotten(s);
+    if (s->e->attempt != s->was->attempt || told_so_when_forgotten(s))
         return;
     if (step_undecided(s->p)) {
         step_bind_ids(s);
@@ -202,25 +278,11 @@ void flow_no_trace(struct step *s)
 
 /* --- what Postgres has forgotten --- */
 
-/* A recorder shows that a later attempt began than this row knows of: how far
-   it came was lost with it. It is never pushed again without evidence. */
+/* A recorder shows that a later attempt began than this row knows of. */
 void flow_recovered(struct step *s)
 {
-    struct payment *p = s->p;
-
-    if (s->e->attempt <= p->attempt || payment_state_final(p->state))
+    if (s->e->attempt <= s->p->attempt || payment_state_final(s->p->state))
         return;
-    p->attempt = s->e->attempt;
-    p->mac_key = s->policy->mac_key;
-    p->owner = 0;
-    p->holds_phone = !s->e->phone_taken;
-    p->pushed_at = s->now_at;
-    p->queries = 0;
-    p->query_code[0] = p->checkout_id[0] = p->merchant_id[0] = '\0';
-    p->query_code_at = 0;
-    step_result(s, RESULT_LOST, EVIDENCE_NONE, RECOVERED_CODE, RECOVERED_TEXT);
-    if (p->state == PAYMENT_UNRESOLVED)
-        step_unresolved(s);
-    else
-        step_unknown(s);
+    s->p->holds_phone = !s->e->phone_taken;
+    enter_attempt(s);
 }

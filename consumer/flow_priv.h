@@ -32,6 +32,7 @@ struct step {
     const char *refused;
     bool rewrite; /* fields moved, but nothing to announce */
     bool change;  /* a new version                         */
+    bool ahead;   /* far behind those that were forgotten  */
 };
 
 typedef void (*handler_fn)(struct step *s);

@@ -280,7 +280,7 @@ static bool reached_all(const struct tally *t)
 {
     bool all = true;
 
-    for (int kind = FLOW_DUE; kind <= FLOW_RECEIPT_TAKEN; kind++)
+    for (int kind = FLOW_DUE; kind <= FLOW_REPLAYED; kind++)
         if (!t->causes[kind]) {
             printf("NEVER  event %s\n",
                    flow_event_name((enum flow_event_kind)kind));

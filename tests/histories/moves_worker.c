@@ -43,8 +43,8 @@ static bool is_due(const struct world *w)
     const struct payment *p = &w->row;
     bool pushes = p->state == PAYMENT_WAITING && p->waits != WAIT_PROOF;
 
-    return p->next_action_at && p->next_action_at <= w->now_at &&
-           !(pushes && p->attempt == ATTEMPTS_MAX);
+    return !w->held && p->next_action_at && p->next_action_at <= w->now_at &&
+           !(pushes && w->made == ATTEMPTS_MAX);
 }
 
 static void read_row(struct world *w, bool due)
@@ -61,7 +61,7 @@ static void tell_due(struct world *w, uint32_t dice, bool on_view)
 
     e->owner = any_worker(w, &dice);
     if (w->row.state == PAYMENT_WAITING && w->row.waits != WAIT_PROOF &&
-        w->now_at < w->row.deadline_at && once_in(&dice, 8))
+        w->now_at < w->row.deadline_at && w->other == OTHER_HOLDS)
         e->kind = FLOW_PHONE_BUSY;
     tell(w, e, on_view);
 }
@@ -87,7 +87,7 @@ bool move_scan(struct world *w, uint32_t dice)
 
 bool move_scanned(struct world *w, uint32_t dice)
 {
-    if (!w->view_is_due || w->row.attempt == ATTEMPTS_MAX)
+    if (!w->view_is_due || w->made == ATTEMPTS_MAX)
         return false;
     w->view_is_due = false;
     tell_due(w, dice, true);
@@ -193,7 +193,7 @@ static bool is_refusal(enum verdict_kind kind)
            kind == VERDICT_LOCKED;
 }
 
-static void tell_end(struct world *w, int attempt, uint32_t dice)
+void tell_end(struct world *w, int attempt, uint32_t dice)
 {
     struct attempt *a = &w->attempts[attempt];
     struct flow_event *e = world_event(w, a->end, attempt, dice);
@@ -275,7 +275,7 @@ bool move_host_lost(struct world *w, uint32_t dice)
 {
     struct life *l = &w->lives[1 + die(&dice, (uint32_t)w->lives_n)];
 
-    if (l->alive || l->host_lost)
+    if (l->alive || l->host_lost || w->held)
         return false;
     l->host_lost = true;
     return true;
@@ -283,11 +283,17 @@ bool move_host_lost(struct world *w, uint32_t dice)
 
 bool move_orphan(struct world *w, uint32_t dice)
 {
-    if (w->row.state != PAYMENT_SENDING || !w->row.owner ||
+    if (w->held || w->row.state != PAYMENT_SENDING || !w->row.owner ||
         !w->lives[w->row.owner].distrusted)
         return false;
     tell_sometimes_stale(w, world_event(w, FLOW_ORPHAN, 0, dice));
     return true;
+}
+
+/* Stored, and forgotten: its mark is still there. */
+static bool still_shows(const struct attempt *a)
+{
+    return a->phase == PHASE_ENDED && a->came;
 }
 
 /* It counts only when its process is dead, and shows what is not stored. */
@@ -297,13 +303,14 @@ bool move_recorder(struct world *w, uint32_t dice)
     struct attempt *a = &w->attempts[p->attempt];
     struct flow_event *e;
 
-    if (p->state != PAYMENT_UNKNOWN || !p->owner || w->lives[p->owner].alive)
+    if (w->held || p->state != PAYMENT_UNKNOWN || !p->owner ||
+        w->lives[p->owner].alive)
         return false;
     e = world_event(w, FLOW_NEVER_BEGAN, p->attempt, dice);
     if (w->lives[p->owner].host_lost || a->phase == PHASE_BEGUN ||
-        a->phase == PHASE_LOST) {
+        a->phase == PHASE_LOST || (still_shows(a) && a->end != FLOW_ANSWER)) {
         e->kind = FLOW_NO_TRACE;
-    } else if (a->phase == PHASE_ANSWERED) {
+    } else if (a->phase == PHASE_ANSWERED || still_shows(a)) {
         tell_end(w, p->attempt, dice);
         return true;
     } else {

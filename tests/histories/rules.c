@@ -27,6 +27,8 @@ struct flow_policy rules_policy = {
     .announce_again_us = 10 * US_PER_S,
 };
 
+#define AHEAD 1000 /* versions that may have been told and forgotten */
+
 /* What one step shows, for the rules about it. */
 struct look {
     struct world *w;
@@ -36,6 +38,7 @@ struct look {
     const char *refused;
     bool changed, moved; /* moved: a new version */
     bool money;          /* the event says paid  */
+    bool enters;         /* ... is of an attempt that the row has forgotten */
 };
 
 static void holds(const struct look *l, bool what, const char *name)
@@ -107,8 +110,9 @@ static void states(const struct look *l)
 {
     const struct payment *was = l->was, *is = l->is;
 
-    holds(l, is->version - was->version == (int)l->moved,
-          "I4: a version rises by one");
+    holds(l,
+          is->version - was->version == (int)l->moved * (l->enters ? AHEAD : 1),
+          "I4: a version rises by one, beyond what was forgotten by more");
     holds(l, !l->moved || legal(was->state, is->state),
           "I4: there is no such arrow");
     holds(l,
@@ -172,7 +176,9 @@ static void phone(const struct look *l)
 
     holds(l, is->state != PAYMENT_SENDING || is->holds_phone,
           "I1: a push holds its phone");
-    holds(l, !is->holds_phone || was->holds_phone || l->did[FLOW_DO_PUSH],
+    holds(l,
+          !is->holds_phone || was->holds_phone || l->did[FLOW_DO_PUSH] ||
+              (l->e->kind == FLOW_RECOVERED && !l->e->phone_taken),
           "I1: a phone that was let go is not taken back");
     holds(l,
           !is->holds_phone ||
@@ -203,10 +209,14 @@ static void push(const struct look *l)
     bool begins = is->state == PAYMENT_SENDING && l->moved;
 
     holds(l, l->did[FLOW_DO_PUSH] == begins, "I1: a push is an attempt");
-    holds(l, is->attempt == was->attempt + (int)begins,
+    holds(l,
+          is->attempt == was->attempt + (int)begins ||
+              (l->enters && is->attempt == l->e->attempt),
           "I1: attempts are numbered one by one");
     if (!begins)
         return;
+    holds(l, is->attempt > l->w->made || !l->w->attempts[is->attempt].came,
+          "I1: no attempt's number is given twice");
     holds(l, l->e->kind == FLOW_DUE && was->waits != WAIT_PROOF,
           "I1: only who waits for it is pushed");
     holds(l, now_at < was->deadline_at,
@@ -230,7 +240,9 @@ static void spending(const struct look *l)
     bool unsent = l->e->kind == FLOW_NOT_SENT || l->e->kind == FLOW_ANSWER ||
                   l->e->kind == FLOW_NEVER_BEGAN || l->e->kind == FLOW_DUE;
 
-    holds(l, spent == 0 || (spent == 1 && !unsent) || came_back(l),
+    holds(l,
+          spent == 0 || (spent == 1 && !unsent) || came_back(l) ||
+              (l->enters && spent > 0 && is->spent < is->attempt),
           "I2: what did not reach the customer burns no attempt");
     holds(l,
           is->state != PAYMENT_DEAD || !l->moved ||
@@ -250,7 +262,7 @@ static void attempts(const struct look *l)
 
     holds(l,
           !about_one || l->money || e->attempt == l->was->attempt ||
-              !l->changed,
+              l->enters || !l->changed,
           "I1: what is said of one attempt is not about another");
     holds(l,
           !*l->is->checkout_id || l->is->checkout_id[1] == 'A' + l->is->attempt,
@@ -327,7 +339,7 @@ static int attempts_of(const struct world *w)
 {
     int n = 0;
 
-    for (int k = 1; k <= w->row.attempt; k++)
+    for (int k = 1; k <= w->made; k++)
         n += w->attempts[k].came || w->attempts[k].phase != PHASE_ENDED;
     return n;
 }
@@ -340,7 +352,8 @@ static void alarms(const struct look *l)
     bool late = l->did[FLOW_DO_ALARM_LATE];
     bool first = l->money && was->state != PAYMENT_SUCCEEDED;
 
-    holds(l, !twice || w->person || w->foreign || attempts_of(w) > 1,
+    holds(l,
+          !twice || w->person || w->foreign || w->forgot || attempts_of(w) > 1,
           "I4: one charge raises no alarm of two");
     holds(l,
           !first || !in_the_air(was->state) || was->attempt == l->e->attempt ||
@@ -444,6 +457,8 @@ static struct look look_at(struct world *w, const struct payment *was,
         .money = e->kind == FLOW_MONEY ||
                  ((e->kind == FLOW_CALLBACK || e->kind == FLOW_QUERY) &&
                   e->verdict.kind == VERDICT_PAID),
+        .enters = (e->kind == FLOW_RECOVERED || e->kind == FLOW_CALLBACK) &&
+                  e->attempt > was->attempt,
     };
 }
 
@@ -501,13 +516,15 @@ static bool may_live(const struct world *w, int k)
 static void truth_of_push(const struct look *l)
 {
     struct world *w = l->w;
-    const struct attempt *last = &w->attempts[l->was->attempt];
+    struct attempt *last = &w->attempts[l->was->attempt];
 
-    for (int k = 1; k <= l->was->attempt; k++)
+    for (int k = 1; k <= w->made; k++)
         holds(l, !may_live(w, k), "I1: pushed beside an attempt that may live");
     if (last->came && last->proven && !last->excused &&
-        world_codes[last->code].kind == END_SILENT)
+        world_codes[last->code].kind == END_SILENT) {
+        last->counted_again = true;
         w->again++;
+    }
     holds(l, w->again <= l->was->req.ask_again,
           "I1: not more prompts than the client allowed");
 }
@@ -519,7 +536,7 @@ static void truth_of_end(const struct look *l)
     bool unasked =
         l->is->state == PAYMENT_REJECTED || l->is->state == PAYMENT_CANCELLED;
 
-    for (int k = 1; k <= l->was->attempt; k++) {
+    for (int k = 1; k <= w->made; k++) {
         const struct attempt *a = &w->attempts[k];
         bool open = a->came && !a->excused &&
                     (!a->judged || (a->accepted && !a->ended));
@@ -534,7 +551,7 @@ static void truth_of_end(const struct look *l)
 
 static bool money_moved(const struct world *w)
 {
-    for (int k = 1; k <= w->row.attempt; k++)
+    for (int k = 1; k <= w->made; k++)
         if (w->attempts[k].paid)
             return true;
     return false;
@@ -575,8 +592,8 @@ void rules_end(struct world *w)
     rule(w, !sure || !w->receipts || p->state == PAYMENT_SUCCEEDED,
          "I3: what was told as paid ends so");
     rule(w,
-         !sure || p->state != PAYMENT_UNRESOLVED || !last->end_told ||
-             world_codes[last->code].kind != END_FINAL ||
+         !sure || w->forgot || p->state != PAYMENT_UNRESOLVED ||
+             !last->end_told || world_codes[last->code].kind != END_FINAL ||
              same(world_codes[last->code].code, "17"),
          "I2: unresolved, and its callback had told");
     rule(w, !p->holds_phone, "I2: its phone is free at the end");

@@ -33,11 +33,11 @@ bool once_in(uint32_t *dice, uint32_t n)
 
 int any_attempt(const struct world *w, uint32_t *dice)
 {
-    if (!w->row.attempt)
+    if (!w->made)
         return 0;
     if (!once_in(dice, 4)) /* mostly the last one: most can happen to it */
-        return w->row.attempt;
-    return 1 + (int)die(dice, (uint32_t)w->row.attempt);
+        return w->row.attempt ? w->row.attempt : w->made;
+    return 1 + (int)die(dice, (uint32_t)w->made);
 }
 
 /* --- telling the flow --- */
@@ -99,6 +99,7 @@ static void begin_attempt(struct world *w, uint32_t dice)
         .committed_at = w->now_at,
         .phase = once_in(&dice, 16) ? PHASE_UNSURE : PHASE_COMMITTED,
     };
+    w->made = MAX(w->made, w->row.attempt);
     w->tally->pushes++;
 }
 
@@ -117,13 +118,20 @@ static void decide(struct world *w, const struct payment *seen,
     rules_step(w, seen, e, &out);
     if (!out.changed)
         return;
+    if (seen != row && out.next.holds_phone && w->other == OTHER_HOLDS) {
+        decide(w, row, e); /* the index on phones refuses it */
+        return;
+    }
     rules_truth(w, seen, e, &out);
     w->tally->states[seen->state][out.next.state] +=
         out.next.version != seen->version;
     *row = out.next;
     row->published_version = published;
+    w->unresolved |= row->state == PAYMENT_UNRESOLVED;
     if (out.actions[FLOW_DO_PUSH])
         begin_attempt(w, e->dice);
+    rule(w, !row->holds_phone || w->other != OTHER_HOLDS,
+         "I1: one holder of a phone");
     if (out.actions[FLOW_DO_QUERY]) {
         a = &w->attempts[row->attempt];
         a->asking = true;
@@ -195,7 +203,7 @@ static enum claim_verdict any_claim(uint32_t *dice)
 }
 
 /* What a loss of memory leaves: an attempt that may have left. */
-static void forget(struct world *w)
+static void entered(struct world *w)
 {
     w->row.state = PAYMENT_UNKNOWN;
     w->row.owner = 0;
@@ -231,7 +239,7 @@ void world_begin(struct world *w, uint32_t dice)
         return;
     begin_attempt(w, dice);
     if (once_in(&dice, 16))
-        forget(w);
+        entered(w);
 }
 
 /* --- the end of all faults --- */
@@ -258,6 +266,8 @@ void world_heal(struct world *w)
     struct attempt *last;
 
     w->now_at = MAX(w->now_at, w->latest_at); /* the clock is right again */
+    w->other = OTHER_OVER;
+    (void)move_compare(w, CALM_DICE);
     for (int i = 0; i < HEAL_ROUNDS && !w->fault; i++) {
         last = &w->attempts[w->row.attempt];
         if (w->row.state >= PAYMENT_UNRESOLVED)

@@ -69,6 +69,17 @@ struct life {
     bool host_lost;  /* its recorder is gone                      */
 };
 
+/* What a standby has heard of, for the last time. */
+struct copy {
+    bool made;
+    struct payment row;
+    unsigned receipts;
+    bool end_told[ATTEMPTS_MAX + 1];
+};
+
+/* Another payment of the same phone. */
+enum other { OTHER_WAITS, OTHER_HOLDS, OTHER_OVER };
+
 struct tally {
     uint64_t histories, steps, pushes, settled;
     uint64_t causes[32];     /* by event   */
@@ -82,6 +93,12 @@ struct world {
     bool has_view, view_is_due;
     int64_t now_at, latest_at; /* the database's clock, and the most it said */
     struct attempt attempts[ATTEMPTS_MAX + 1];
+    int made; /* attempts, also those that the row has forgotten */
+    struct copy copy;
+    bool forgot; /* the copy took the row's place ...             */
+    bool held;   /* ... and is not compared with recorders yet    */
+    enum other other;
+    bool unresolved; /* it was once, and gave its phone up */
     struct life lives[LIVES_MAX + 1];
     int lives_n;
     int workers[WORKERS_N]; /* their present lives                     */

@@ -29,6 +29,9 @@ struct flow_event *world_event(struct world *w, enum flow_event_kind kind,
 void tell(struct world *w, struct flow_event *e, bool on_view);
 void tell_sometimes_stale(struct world *w, struct flow_event *e);
 
+/** The end of @p attempt as its worker has noted it. */
+void tell_end(struct world *w, int attempt, uint32_t dice);
+
 void set_checkout_id(struct verdict *v, int attempt);
 
 /** What a query about @p attempt, if one is on its way, is told. */

@@ -53,11 +53,17 @@ s->e->why.text);
      """    case FLOW_NO_TRACE: return e->attempt <= p->attempt;""",
      "the end of attempt 1 would end attempt 2"),
     ("callbacks of older attempts", "flow_evidence.c",
-     """    must(kind < ARRAY_LEN(by_kind) && by_kind[kind]);
-    if (s->e->attempt != s->p->attempt)
-        return;""",
-     """    must(kind < ARRAY_LEN(by_kind) && by_kind[kind]);""",
+     """    if (s->e->attempt != s->was->attempt || told""",
+     """    if (told""",
      "a failure of attempt 1 would fail the open attempt 2"),
+    ("callbacks of forgotten attempts", "flow_evidence.c",
+     """        callback_of_forgotten(s);""",
+     """        return;""",
+     "what Postgres has forgotten would go out again under its number"),
+    ("prompts of forgotten attempts", "flow_evidence.c",
+     """    p->spent = may_be_spent(s);""",
+     "",
+     "a customer would be asked more often than the client allowed"),
     ("proof is not asked for", "flow_evidence.c",
      """    step_spend(s, WAIT_PROOF, at);""",
      """    step_spend(s, WAIT_RETRY, at);""",
@@ -172,23 +178,23 @@ record");
     # --- money ---
     ("the first word stands", "flow_evidence.c",
      """    if (kind == VERDICT_PAID) {
-        flow_paid(s, EVIDENCE_CALLBACK);
+        callback_paid(s);
         return;
     }""",
      """    if (kind == VERDICT_PAID) {
         if (!payment_state_final(s->p->state))
-            flow_paid(s, EVIDENCE_CALLBACK);
+            callback_paid(s);
         return;
     }""",
      "paid wins over failed"),
     ("only the last attempt pays", "flow_evidence.c",
      """    if (kind == VERDICT_PAID) {
-        flow_paid(s, EVIDENCE_CALLBACK);
+        callback_paid(s);
         return;
     }""",
      """    if (kind == VERDICT_PAID) {
         if (s->e->attempt == s->p->attempt)
-            flow_paid(s, EVIDENCE_CALLBACK);
+            callback_paid(s);
         return;
     }""",
      "late money of an earlier attempt would be dropped"),
@@ -278,10 +284,10 @@ s->policy->query_agree_gap_us)""",
 PAYMENT_UNRESOLVED;""",
      "",
      "nobody would look at it"),
-    ("rejected after a push", "flow_due.c",
-     """s->p->pushed_at != 0 || s->p->spent > 0 || s->p->replays > 0;""",
-     """s->p->pushed_at != 0;""",
-     "rejected says that no customer has seen it"),
+    ("rejected after a push", "flow_words.c",
+     """    return p->pushed_at != 0 || p->spent > 0 || p->replays > 0;""",
+     """    return p->pushed_at != 0 || p->replays > 0;""",
+     "rejected and cancelled mean that the customer was never asked"),
     ("dead without a letter", "flow_words.c",
      """    step_finish(s, PAYMENT_DEAD);
     s->actions[FLOW_DO_DEAD_LETTER] = true;""",
@@ -312,13 +318,12 @@ PAYMENT_UNRESOLVED;""",
      "",
      "its next waiter would wait for its deadline"),
     ("a step keeps its version", "flow.c",
-     """        was->version + (s->e->kind == FLOW_RECOVERED ? \
-RECOVERED_AHEAD : 1);""",
-     """        was->version + (was->state != s->p->state);""",
+     """was->version + (s->ahead ? RECOVERED_AHEAD : 1);""",
+     """was->version + (was->state != s->p->state);""",
      "two writers would both be right"),
     ("what was recovered follows at once", "flow.c",
-     """FLOW_RECOVERED ? RECOVERED_AHEAD : 1""",
-     """FLOW_RECOVERED ? 1 : 1""",
+     """s->ahead ? RECOVERED_AHEAD : 1""",
+     """s->ahead ? 1 : 1""",
      "its version would be that of an event that was told and forgotten"),
     ("a change is not announced", "flow.c",
      """    s->actions[FLOW_DO_ANNOUNCE] = \

@@ -709,6 +709,79 @@ static void test_forgotten_attempt_is_unknown(void **state)
     assert_false(recovered(&p, 2, false).changed);
 }
 
+/* Attempt 1 waits for its retry, as Postgres gave it back; a callback speaks of
+   attempt 2. It is never dropped, and attempt 2 is never made once more. */
+static void test_callback_of_a_forgotten_attempt(void **state)
+{
+    static const char *const codes[] = {"1032", "1037", "1025", "17", "9999"};
+    struct flow_event not_sent = event(FLOW_NOT_SENT, 1),
+                      due = event(FLOW_DUE, 0);
+    struct payment p = claimed(CLAIM_GO), q;
+
+    (void)state;
+    p = step(&p, &not_sent, T0 + US_PER_S).next;
+    assert_int_equal(p.waits, WAIT_RETRY);
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        struct flow_event e = callback(codes[i], 2);
+        bool fails = e.verdict.kind == VERDICT_FAILED;
+
+        q = step(&p, &e, T0 + 5 * US_PER_S).next;
+        assert_int_equal(q.state, fails ? PAYMENT_FAILED : PAYMENT_UNKNOWN);
+        assert_int_equal(q.attempt, 2);
+        assert_int_equal(q.version, p.version + RECOVERED_AHEAD);
+        assert_string_equal(q.checkout_id, "ws_CO_1");
+        assert_false(q.holds_phone);
+        assert_false(step(&q, &e, T0 + 6 * US_PER_S).changed);
+        assert_false(recovered(&q, 2, false).changed);
+        if (fails)
+            continue;
+        assert_string_equal(q.code, codes[i]);
+        assert_int_equal(q.evidence, EVIDENCE_NONE);
+        assert_true(step(&q, &due, T0 + 60 * US_PER_S).actions[FLOW_DO_QUERY]);
+    }
+    p = claimed(CLAIM_PARK);
+    assert_int_equal(p.attempt, 0);
+    not_sent = callback("1032", 1);
+    assert_int_equal(step(&p, &not_sent, T0).next.state, PAYMENT_FAILED);
+}
+
+/* While something of the row's own attempt may be in the air, or its customer
+   was asked more often than is known, nothing is called over. */
+static void test_callback_of_a_forgotten_attempt_amid_one(void **state)
+{
+    const struct payment rows[] = {claimed(CLAIM_GO), prompted(), unknown()};
+    struct flow_event e = callback("1032", 2), paid = callback("0", 2),
+                      again = callback("1037", 2);
+    struct payment p;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        p = step(&rows[i], &e, T0 + 5 * US_PER_S).next;
+        assert_int_equal(p.state, PAYMENT_UNKNOWN);
+        assert_int_equal(p.attempt, 2);
+        assert_int_equal(p.owner, 0);
+        assert_true(p.holds_phone);
+        assert_false(step(&p, &e, T0 + 6 * US_PER_S).changed);
+        p = step(&rows[i], &paid, T0 + 5 * US_PER_S).next;
+        assert_int_equal(p.state, PAYMENT_SUCCEEDED);
+        assert_int_equal(p.paid_attempt, 2);
+        assert_int_equal(p.version, rows[i].version + RECOVERED_AHEAD);
+    }
+    p = rows[0]; /* its own push is stopped where it has not gone out */
+    assert_true(step(&p, &paid, T0).actions[FLOW_DO_STOP_PUSH]);
+    assert_int_equal(step(&p, &paid, T0).next.attempt, 1);
+    p.req.ask_again = 2;
+    p.state = PAYMENT_WAITING;
+    p.waits = WAIT_RETRY;
+    assert_int_equal(step(&p, &again, T0).next.state, PAYMENT_FAILED);
+    p.state = PAYMENT_FAILED;
+    assert_false(step(&p, &e, T0).changed);
+    p.state = PAYMENT_UNRESOLVED;
+    p = step(&p, &e, T0).next;
+    assert_int_equal(p.state, PAYMENT_UNRESOLVED);
+    assert_int_equal(p.attempt, 2);
+}
+
 static void test_late_answer_revives_unknown(void **state)
 {
     struct payment p = unknown();
@@ -803,6 +876,8 @@ int main(void)
         cmocka_unit_test(test_ended_attempt_is_not_the_recorders),
         cmocka_unit_test(test_late_answer_revives_unknown),
         cmocka_unit_test(test_forgotten_attempt_is_unknown),
+        cmocka_unit_test(test_callback_of_a_forgotten_attempt),
+        cmocka_unit_test(test_callback_of_a_forgotten_attempt_amid_one),
         cmocka_unit_test(test_soft_codes_are_unknown),
         cmocka_unit_test(test_owed_event_is_sent_again),
         cmocka_unit_test(test_no_illegal_move),
