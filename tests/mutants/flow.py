@@ -98,7 +98,7 @@ s->e->why.text);
            !step_was_pushed(p));""",
      "the customer may pay what was told as cancelled"),
     ("a push that was proven unpaid is none", "flow_words.c",
-     """    return p->pushed_at != 0 || p->spent > 0;""",
+     """    return p->pushed_at != 0 || p->spent > 0 || p->replays > 0;""",
      """    return p->pushed_at != 0 && p->spent == 0;""",
      "the same, and rejected would mean: never asked"),
     ("past the deadline", "flow_due.c",
