@@ -302,7 +302,8 @@ MUST_CHECK enum err_code kafka_cluster_read(const struct config *cfg,
                                             struct err *err);
 
 /** Adds partitions to a topic, up to @p partitions in all; keys go to other
- *  partitions from then on. ERR_DENIED: it has as many, or may not have more. */
+ *  partitions from then on. ERR_DENIED: it has as many, or may not have
+ *  more. */
 MUST_CHECK enum err_code kafka_topic_grow(const struct config *cfg,
                                           const char *name, int partitions,
                                           struct err *err);

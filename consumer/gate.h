@@ -6,8 +6,9 @@
  *
  * One token per consumer key and fleet (consumer/token.h): refreshed ahead of
  * expiry, backed off while the endpoint fails, then left to the token breaker.
- * A token that an answer refuses is fetched anew, once. A push waits for its token as long as its lease holds,
- * and for one that is newer than p->auth_version (rule S13).
+ * A token that an answer refuses is fetched anew, once. A push waits for its
+ * token as long as its lease holds, and for one that is newer than
+ * p->auth_version (rule S13).
  */
 #ifndef FOLENI_CONSUMER_GATE_H
 #define FOLENI_CONSUMER_GATE_H

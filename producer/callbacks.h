@@ -37,7 +37,8 @@ bool callbacks_path(const struct config *cfg, struct http_request *req,
  */
 bool callbacks_c2b(const struct config *cfg, struct http_request *req);
 
-/** 404 for a MAC that none of us has made: nobody learns what payments exist. */
+/** 404 for a MAC that none of us has made: nobody learns what payments there
+ *  are. */
 void callbacks_forged(struct http_request *req);
 
 /** 200, what Daraja expects; only after the callback is durable. */

@@ -1,7 +1,8 @@
 /*
  * The checks of `foleni doctor`, as tables: a name and a function that looks
- * and says one line. Each is bounded in time, changes nothing, and needs no other;
- * what several need (the database's session, the cluster) is opened once.
+ * and says one line. Each is bounded in time, changes nothing, and needs no
+ * other; what several need (the database's session, the cluster) is opened
+ * once.
  */
 #ifndef FOLENI_TOOLS_DOCTOR_H
 #define FOLENI_TOOLS_DOCTOR_H

@@ -94,8 +94,8 @@ s->e->why.text);
      "its client would hear that nothing was asked of the customer"),
     ("cancelled in the air", "flow_due.c",
      """    return p->state == PAYMENT_WAITING && !step_was_pushed(p);""",
-     """    return p->state == PAYMENT_SENDING || (p->state == PAYMENT_WAITING &&
-           !step_was_pushed(p));""",
+     """    return p->state == PAYMENT_SENDING || (p->state == \
+PAYMENT_WAITING && !step_was_pushed(p));""",
      "the customer may pay what was told as cancelled"),
     ("a push that was proven unpaid is none", "flow_words.c",
      """    return p->pushed_at != 0 || p->spent > 0 || p->replays > 0;""",

@@ -98,8 +98,8 @@ def test_help_names_every_command():
     said = fine("--help")
     for name in ("config show", "config defaults", "migrate", "topics create",
                  "topics list", "topics diff", "topics grow", "resolve",
-                 "alarms list", "alarms seen", "notices list", "purge", "lag", "pause",
-                 "pools", "resume"):
+                 "alarms list", "alarms seen", "notices list", "purge", "lag",
+                 "pause", "pools", "resume"):
         assert name in said
         assert f"Usage: foleni {name}" in fine(*name.split(), "--help")
         assert "Examples:" in fine("--help", *name.split())
