@@ -719,7 +719,7 @@ static void test_receipt_of_two_stories(void **state)
 {
     struct world *w = *state;
     struct notice_record rs[6];
-    char receipt[8];
+    char receipt[RECEIPT_MAX + 1];
 
     for (int i = 1; i < 6; i++) {
         snprintf(receipt, sizeof(receipt), "UNITM%d", i);
