@@ -782,6 +782,20 @@ static void test_callback_of_a_forgotten_attempt_amid_one(void **state)
     assert_int_equal(p.attempt, 2);
 }
 
+/* Attempts that nobody remembers may have been prompts which their client had
+   allowed: they are taken for such, and no more of them follow. */
+static void test_forgotten_attempts_may_have_been_prompts(void **state)
+{
+    struct payment p = unknown();
+    struct flow_event e = callback("1025", 3);
+
+    (void)state;
+    for (int allowed = 0; allowed <= 2; allowed++) {
+        p.req.ask_again = allowed;
+        assert_int_equal(step(&p, &e, T0 + 5 * US_PER_S).next.spent, allowed);
+    }
+}
+
 static void test_late_answer_revives_unknown(void **state)
 {
     struct payment p = unknown();
@@ -878,6 +892,7 @@ int main(void)
         cmocka_unit_test(test_forgotten_attempt_is_unknown),
         cmocka_unit_test(test_callback_of_a_forgotten_attempt),
         cmocka_unit_test(test_callback_of_a_forgotten_attempt_amid_one),
+        cmocka_unit_test(test_forgotten_attempts_may_have_been_prompts),
         cmocka_unit_test(test_soft_codes_are_unknown),
         cmocka_unit_test(test_owed_event_is_sent_again),
         cmocka_unit_test(test_no_illegal_move),
