@@ -381,8 +381,7 @@ void due_scan(struct consumer *c)
 {
     scan_due(c);
     scan_ready(c);
-    if (may_scan(c) && consumer_may_push(c)) /* what was forgotten may have
-                                                left: nothing is called over */
+    if (may_scan(c))
         cancels_scan(c);
 }
 

@@ -147,7 +147,7 @@ static void compare(struct consumer *c, const struct recorder_begun *b,
         c->memory->missing++;
         intake_recall(c->intake, (enum topic)b->source.topic,
                       b->source.partition, b->source.offset + 1);
-    } else if (p->attempt < b->attempt && !payment_state_final(p->state)) {
+    } else if (p->attempt < b->attempt && flow_may_have_gone_on(p->state)) {
         enter(c, p, b);
     } else if (p->attempt == b->attempt && b->mark.answered &&
                lacks_answer(p)) {

@@ -196,6 +196,11 @@ void flow_claim(const struct request *req, int64_t deadline_at, int64_t owner,
     }
 }
 
+bool flow_may_have_gone_on(enum payment_state s)
+{
+    return !payment_state_final(s) || s == PAYMENT_DEAD;
+}
+
 bool flow_may_move(enum payment_state from, enum payment_state to)
 {
 #define TO(state) (1u << (state))
@@ -226,7 +231,8 @@ bool flow_may_move(enum payment_state from, enum payment_state to)
         [PAYMENT_REJECTED] = TO(PAYMENT_SUCCEEDED),
         [PAYMENT_CANCELLED] = TO(PAYMENT_SUCCEEDED),
         [PAYMENT_SUPERSEDED] = TO(PAYMENT_SUCCEEDED),
-        [PAYMENT_DEAD] = TO(PAYMENT_SUCCEEDED) | TO(PAYMENT_WAITING),
+        [PAYMENT_DEAD] = TO(PAYMENT_SUCCEEDED) | TO(PAYMENT_WAITING) |
+                         TO(PAYMENT_UNKNOWN), /* its replay was forgotten */
     };
 #undef TO
 

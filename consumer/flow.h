@@ -131,6 +131,10 @@ void flow_claim(const struct request *req, int64_t deadline_at, int64_t owner,
  *  out (S21). */
 bool flow_may_cancel(const struct payment *p);
 
+/** Whether a recorder may show an attempt that the row does not know of: of
+ *  what is not over, and of the dead, who may have been replayed. */
+bool flow_may_have_gone_on(enum payment_state s);
+
 /** Whether a state may follow another (design: the picture of states). */
 bool flow_may_move(enum payment_state from, enum payment_state to);
 

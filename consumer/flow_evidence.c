@@ -149,7 +149,7 @@ static void callback_of_forgotten(struct step *s)
     const struct verdict *v = &s->e->verdict;
     bool waits = s->p->state == PAYMENT_WAITING;
 
-    if (payment_state_final(s->p->state))
+    if (!flow_may_have_gone_on(s->p->state))
         return;
     enter_attempt(s);
     step_bind_ids(s);
@@ -281,7 +281,7 @@ void flow_no_trace(struct step *s)
 /* A recorder shows that a later attempt began than this row knows of. */
 void flow_recovered(struct step *s)
 {
-    if (s->e->attempt <= s->p->attempt || payment_state_final(s->p->state))
+    if (s->e->attempt <= s->p->attempt || !flow_may_have_gone_on(s->p->state))
         return;
     s->p->holds_phone = !s->e->phone_taken;
     enter_attempt(s);

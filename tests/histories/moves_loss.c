@@ -66,8 +66,6 @@ bool move_forget(struct world *w, uint32_t dice)
         return false;
     if (w->other == OTHER_HOLDS && w->copy.row.holds_phone)
         return false; /* the other one is forgotten as well */
-    if (w->copy.row.state == PAYMENT_DEAD)
-        return false; /* a replay that is forgotten is left out */
     end_claims(w);
     w->row = w->copy.row;
     w->receipts = w->copy.receipts;

@@ -95,7 +95,9 @@ static bool legal(enum payment_state from, enum payment_state to)
     case PAYMENT_REJECTED:
     case PAYMENT_CANCELLED:
     case PAYMENT_SUPERSEDED: return to == PAYMENT_SUCCEEDED;
-    case PAYMENT_DEAD: return to == PAYMENT_SUCCEEDED || to == PAYMENT_WAITING;
+    case PAYMENT_DEAD:
+        return to == PAYMENT_SUCCEEDED || to == PAYMENT_WAITING ||
+               to == PAYMENT_UNKNOWN;
     case PAYMENT_QUEUED: break;
     }
     return false;
@@ -535,13 +537,16 @@ static void truth_of_end(const struct look *l)
     const struct world *w = l->w;
     bool unasked =
         l->is->state == PAYMENT_REJECTED || l->is->state == PAYMENT_CANCELLED;
+    /* dead until the recorders are compared: its replay was forgotten */
+    bool comes_back = w->held && l->is->state == PAYMENT_DEAD;
 
     for (int k = 1; k <= w->made; k++) {
         const struct attempt *a = &w->attempts[k];
         bool open = a->came && !a->excused &&
                     (!a->judged || (a->accepted && !a->ended));
 
-        holds(l, !open || w->person, "I3: over while a prompt is open");
+        holds(l, !open || w->person || comes_back,
+              "I3: over while a prompt is open");
         holds(l, !unasked || !a->accepted || a->excused,
               "I3: rejected and cancelled is what never reached a customer");
         holds(l, l->is->state != PAYMENT_CANCELLED || !may_live(w, k),
