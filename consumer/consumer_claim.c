@@ -578,7 +578,7 @@ void callbacks_run(struct consumer *c)
     if (c->stopping || !store_up(c->store, NULL, 0))
         return;
     if (!memory_sure(c))
-        return; /* a row that forgot a later attempt would end by an older one */
+        return; /* a row that forgot an attempt would end by an older one */
     records = intake_callbacks(c->intake, CALLBACKS_MAX, &n);
     c->callbacks_out = n > 0;
     if (n)

@@ -340,7 +340,7 @@ def test_words_of_the_schemas_are_those_of_the_code(c):
     assert common["status"]["enum"] == states
     results = [json.loads(c("write", **payment(state=7, **{"class": n}))
                           ["document"])["result"]["class"]
-               for n in range(1, 17)]
+               for n in range(1, 18)]
     assert common["result_class"]["enum"] == results
     words = [json.loads(c("write", **payment(state=7, **{"class": 1},
                                              evidence=n))
