@@ -118,7 +118,8 @@ static bool findings_wanted(void *arg)
 {
     const struct consumer *c = arg;
 
-    return !c->stopping && pulse_incarnation(c->pulse) && !consumer_crowded(c);
+    return !c->stopping && pulse_incarnation(c->pulse) && memory_sure(c) &&
+           !consumer_crowded(c);
 }
 
 /* A decision is of one version of the payment, as the person saw it. */

@@ -198,7 +198,8 @@ void flow_claim(const struct request *req, int64_t deadline_at, int64_t owner,
 
 bool flow_may_have_gone_on(enum payment_state s)
 {
-    return !payment_state_final(s) || s == PAYMENT_DEAD;
+    return !payment_state_final(s) || s == PAYMENT_DEAD ||
+           s == PAYMENT_SUCCEEDED;
 }
 
 bool flow_may_move(enum payment_state from, enum payment_state to)

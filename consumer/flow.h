@@ -132,7 +132,8 @@ void flow_claim(const struct request *req, int64_t deadline_at, int64_t owner,
 bool flow_may_cancel(const struct payment *p);
 
 /** Whether a recorder may show an attempt that the row does not know of: of
- *  what is not over, and of the dead, who may have been replayed. */
+ *  what is not over, of the dead, who may have been replayed, and of the paid,
+ *  whose receipt may have been another's. */
 bool flow_may_have_gone_on(enum payment_state s);
 
 /** Whether a state may follow another (design: the picture of states). */

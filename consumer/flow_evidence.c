@@ -149,7 +149,7 @@ static void callback_of_forgotten(struct step *s)
     const struct verdict *v = &s->e->verdict;
     bool waits = s->p->state == PAYMENT_WAITING;
 
-    if (!flow_may_have_gone_on(s->p->state))
+    if (payment_state_final(s->p->state) && s->p->state != PAYMENT_DEAD)
         return;
     enter_attempt(s);
     step_bind_ids(s);
@@ -278,11 +278,25 @@ void flow_no_trace(struct step *s)
 
 /* --- what Postgres has forgotten --- */
 
+/* It was paid, and yet asked for again: its receipt was found to be another's,
+   which is forgotten too. Its number is not given again. */
+static void paid_and_pushed(struct step *s)
+{
+    s->p->attempt = s->e->attempt;
+    s->ahead = true;
+    s->actions[FLOW_DO_ALARM_DOUBLE] = true;
+    step_finish(s, PAYMENT_SUCCEEDED);
+}
+
 /* A recorder shows that a later attempt began than this row knows of. */
 void flow_recovered(struct step *s)
 {
     if (s->e->attempt <= s->p->attempt || !flow_may_have_gone_on(s->p->state))
         return;
+    if (s->p->state == PAYMENT_SUCCEEDED) {
+        paid_and_pushed(s);
+        return;
+    }
     s->p->holds_phone = !s->e->phone_taken;
     enter_attempt(s);
 }

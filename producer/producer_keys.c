@@ -37,7 +37,7 @@ static void looked(void *arg, int64_t key, int64_t attempts,
         return;
     p->keys.key = key;
     p->keys.attempts = attempts;
-    metric_set(M_API_KEYS_MISSING, attempts);
+    metric_set(M_KEYS_MISSING, attempts);
     if (attempts && !was)
         log_error("callbacks", "key_missing", KV_INT("key", key),
                   KV_INT("attempts", attempts));

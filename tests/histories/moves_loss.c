@@ -1,9 +1,9 @@
 /*
  * What Postgres forgets, and who else wants the phone. A standby has heard of
  * commits up to some moment, and takes the server's place once: the row is as
- * it was then, while attempts that came since have come. Nobody pushes until
- * the recorders were compared; evidence may be told meanwhile, and some of it
- * is told again.
+ * it was then, while attempts that came since have come. Nobody pushes and no
+ * evidence is heeded until the recorders were compared; some of it is told
+ * again.
  */
 #include "tests/histories/rules.h"
 #include "tests/histories/world_priv.h"

@@ -182,9 +182,15 @@ const char *move_words(enum move_kind kind)
     return moves[kind].words;
 }
 
+/* What nobody is told of until the recorders were compared. */
+static bool is_held(const struct world *w, enum move_kind kind)
+{
+    return w->held && kind >= MOVE_CALLBACK && kind <= MOVE_CANCEL;
+}
+
 bool world_move(struct world *w, const struct move *m)
 {
-    bool played = moves[m->kind].play(w, m->dice);
+    bool played = !is_held(w, m->kind) && moves[m->kind].play(w, m->dice);
 
     w->tally->moves[m->kind] += played;
     return played;

@@ -705,8 +705,15 @@ static void test_forgotten_attempt_is_unknown(void **state)
     out = recovered(&p, 2, false);
     assert_int_equal(out.next.state, PAYMENT_UNRESOLVED);
     assert_int_equal(out.next.attempt, 2);
-    p.state = PAYMENT_SUCCEEDED;
+    p.state = PAYMENT_DEAD; /* its replay was forgotten */
+    assert_int_equal(recovered(&p, 2, false).next.state, PAYMENT_UNKNOWN);
+    p.state = PAYMENT_FAILED;
     assert_false(recovered(&p, 2, false).changed);
+    p.state = PAYMENT_SUCCEEDED; /* and yet pushed again: by a person's word */
+    out = recovered(&p, 2, false);
+    assert_int_equal(out.next.state, PAYMENT_SUCCEEDED);
+    assert_int_equal(out.next.attempt, 2);
+    assert_true(out.actions[FLOW_DO_ALARM_DOUBLE]);
 }
 
 /* Attempt 1 waits for its retry, as Postgres gave it back; a callback speaks of

@@ -53,7 +53,8 @@ static void test_other_words(void **state)
         "limit",     "request",     "configuration",
         "provider",  "throttled",   "phone_busy",
         "auth",      "unreachable", "lost_answer",
-        "expired",   "no_evidence", ""};
+        "expired",   "no_evidence", "withdrawn",
+        ""};
     static const char *const evidence[] = {
         "", "answer", "person", "query", "pull", "c2b", "callback", ""};
 
