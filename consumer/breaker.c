@@ -24,7 +24,6 @@ void breaker_policy_from(const struct config *cfg, struct breaker_policy *ret)
         .window_us = cfg->breaker_window_ms * US_PER_MS,
         .calls_min = (int)cfg->breaker_calls_min,
         .faults_percent = (int)cfg->breaker_faults_percent,
-        .token_faults = (int)cfg->breaker_token_faults,
         .stall_us = cfg->breaker_stall_ms * US_PER_MS,
         .stall_calls_min = (int)cfg->breaker_stall_calls_min,
         .open_min_us = cfg->breaker_open_min_ms * US_PER_MS,
@@ -201,7 +200,6 @@ const char *trip_text(enum trip trip)
         [TRIP_UNREACHABLE] = "the provider is not reached",
         [TRIP_STALL] = "calls are out and no answer comes",
         [TRIP_TRIAL] = "a push of the trial failed",
-        [TRIP_SETTINGS] = "an answer blames the settings of the shortcode",
     };
 
     must(trip < TRIPS_N);

@@ -53,7 +53,6 @@ struct breaker_policy {
     int calls_min;       /* of the window, before a share says anything;
                              so many faults in a row trip too          */
     int faults_percent;  /* share that trips                          */
-    int token_faults;    /* of the fleet's fetches in a row, trip     */
     int64_t stall_us;    /* least time without an answer; or 4 x p99  */
     int stall_calls_min; /* in flight, before silence says anything   */
     int64_t open_min_us, open_max_us;
@@ -105,9 +104,7 @@ enum trip {
     TRIP_FAULTS,
     TRIP_UNREACHABLE,
     TRIP_STALL,
-    TRIP_TRIAL,    /* a push of the trial failed */
-    TRIP_SETTINGS, /* an answer blames shortcode or credentials: stays open
-                      until a person says otherwise; no move of this file's */
+    TRIP_TRIAL, /* a push of the trial failed */
     TRIPS_N
 };
 

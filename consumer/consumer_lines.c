@@ -30,24 +30,6 @@ static void ended(void *arg, enum operation op, int64_t shortcode,
     lines_ended(arg, op, shortcode, outcome, took_us, retry_after_s);
 }
 
-static bool may_fetch(void *arg, int64_t shortcode)
-{
-    return lines_may_fetch(arg, shortcode);
-}
-
-static void fetch_failed(void *arg, int64_t shortcode, int faults,
-                         bool unreachable)
-{
-    lines_fetch_failed(arg, shortcode, faults, unreachable);
-}
-
-static bool has_token(void *arg, int64_t shortcode)
-{
-    const struct consumer *c = arg;
-
-    return c->gate && gate_has_token(c->gate, shortcode);
-}
-
 static int64_t me(void *arg)
 {
     const struct consumer *c = arg;
@@ -69,46 +51,24 @@ static void probe_done(void *arg, const struct gate_result *r)
     free(p);
 }
 
-/* Without a token a query would say nothing of the provider. */
-static bool start_probe(struct consumer *c, struct probe *p)
-{
-    int64_t by = p->shortcode ? p->shortcode : c->cfg->shortcodes[0].shortcode;
-
-    if (p->op == OPERATION_TOKEN)
-        return gate_probe_token(c->gate, by, probe_done, p);
-    if (!gate_can_query(c->gate) || !gate_has_token(c->gate, by))
-        return false;
-    gate_probe(c->gate, by, probe_done, p);
-    return true;
-}
-
 static bool probe(void *arg, enum operation op, int64_t shortcode)
 {
     struct consumer *c = arg;
     struct probe *p;
 
-    if (c->stopping)
+    if (c->stopping || !gate_can_query(c->gate))
         return false;
     p = NEW(struct probe);
     *p = (struct probe){c->lines, op, shortcode};
-    if (start_probe(c, p))
-        return true;
-    free(p);
-    return false;
+    gate_probe(c->gate, shortcode ? shortcode : c->cfg->shortcodes[0].shortcode,
+               probe_done, p);
+    return true;
 }
 
 void lines_init(struct consumer *c, struct gate_lines *ret)
 {
-    struct lines_spec spec = {me, probe, has_token, c};
+    struct lines_spec spec = {me, probe, c};
 
     c->lines = lines_new(c->app->loop, c->cfg, &spec);
-    *ret = (struct gate_lines){
-        .begin_us = begin_us,
-        .may_send = may_send,
-        .began = began,
-        .ended = ended,
-        .may_fetch = may_fetch,
-        .fetch_failed = fetch_failed,
-        .arg = c->lines,
-    };
+    *ret = (struct gate_lines){begin_us, may_send, began, ended, c->lines};
 }

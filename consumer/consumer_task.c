@@ -12,7 +12,6 @@
 #include "common/windows.h"
 #include "consumer/consumer_priv.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -284,19 +283,6 @@ static void act_alarms(const struct payment *p, const bool *actions)
             alarm_for(p, alarms[i].metric, alarms[i].action);
 }
 
-/* Of the answers that raise this alarm, those that blame shortcode or
-   credentials would come to every other push as well. */
-static void stop_line(const struct task *t)
-{
-    const struct verdict *v = &t->event.verdict;
-    char why[RESULT_CODE_MAX + RESULT_TEXT_MAX + 40];
-
-    if (!t->out.actions[FLOW_DO_STOP_LINE] || v->class != RESULT_CONFIGURATION)
-        return;
-    snprintf(why, sizeof(why), "the provider answered %s %s", v->code, v->text);
-    lines_stop(t->consumer->lines, t->seen.req.shortcode, why);
-}
-
 /* What the decision asked for, now that it is written. */
 void task_act(struct task *t, int64_t lease_us)
 {
@@ -307,7 +293,6 @@ void task_act(struct task *t, int64_t lease_us)
     if (actions[FLOW_DO_STOP_PUSH])
         gate_stop(c->gate, &p->req.id, p->attempt);
     act_alarms(p, actions);
-    stop_line(t);
     if (actions[FLOW_DO_DEAD_LETTER])
         consumer_bury(c, p);
     else if (actions[FLOW_DO_ANNOUNCE])

@@ -510,7 +510,7 @@ struct gate *gate_new(struct loop *loop, const struct config *cfg,
     }
     buf_init(&g->body, BODY_MAX);
     buf_init(&g->url, GATE_URL_MAX);
-    g->tokens = tokens_new(loop, cfg, g->calls, &g->spec.lines, on_token, g);
+    g->tokens = tokens_new(loop, cfg, g->calls, on_token, g);
     timer_init(&g->next_push, on_time, g);
     timer_init(&g->leases, look_at_leases, g);
     look_at_leases(g);
@@ -653,21 +653,6 @@ void gate_token_refused(struct gate *g, const struct shortcode *sc,
 {
     metric_add(M_TOKEN_REFUSED, 1);
     token_is_refused(tokens_of(g->tokens, sc), version);
-}
-
-bool gate_has_token(const struct gate *g, int64_t shortcode)
-{
-    const struct shortcode *sc = config_shortcode(g->cfg, shortcode);
-
-    return !sc || token_good(tokens_of(g->tokens, sc));
-}
-
-bool gate_probe_token(struct gate *g, int64_t shortcode, gate_done_fn done,
-                      void *arg)
-{
-    const struct shortcode *sc = config_shortcode(g->cfg, shortcode);
-
-    return sc && token_probe(tokens_of(g->tokens, sc), done, arg);
 }
 
 bool gate_can_query(const struct gate *g)

@@ -5,10 +5,9 @@
  * and that `allowed` says yes (rule S7), and marks the flight recorder (S9).
  *
  * One token per consumer key and fleet (consumer/token.h): refreshed ahead of
- * expiry, backed off while the endpoint fails, then left to the token breaker.
- * A token that an answer refuses is fetched anew, once. A push waits for its
- * token as long as its lease holds, and for one that is newer than
- * p->auth_version (rule S13).
+ * expiry, backed off while the endpoint fails. A token that an answer refuses
+ * is fetched anew, once. A push waits for its token as long as its lease holds,
+ * and for one that is newer than p->auth_version (rule S13).
  */
 #ifndef FOLENI_CONSUMER_GATE_H
 #define FOLENI_CONSUMER_GATE_H
@@ -58,9 +57,6 @@ struct gate_spec {
         void (*ended)(void *arg, enum operation op, int64_t shortcode,
                       enum outcome outcome, int64_t took_us,
                       int64_t retry_after_s);
-        bool (*may_fetch)(void *arg, int64_t shortcode);
-        void (*fetch_failed)(void *arg, int64_t shortcode, int faults,
-                             bool unreachable);
         void *arg;
     } lines;
 };
@@ -112,15 +108,6 @@ void gate_query(struct gate *gate, const struct payment *p, gate_done_fn done,
  *  result->outcome is OUTCOME_FINE then. Only when gate_can_query(). */
 void gate_probe(struct gate *gate, int64_t shortcode, gate_done_fn done,
                 void *arg);
-
-/** Whether a token for pushes to @p shortcode is there; true for a shortcode
- *  that is not in the settings: the push says so. */
-bool gate_has_token(const struct gate *gate, int64_t shortcode);
-
-/** Fetches a token, whatever its breaker says: result->outcome is OUTCOME_FINE
- *  when it came, or another worker had it. false = not now. */
-bool gate_probe_token(struct gate *gate, int64_t shortcode, gate_done_fn done,
-                      void *arg);
 
 /** The access token for calls to @p sc, borrowed for the turn, and its version;
  *  NULL when there is none now. */

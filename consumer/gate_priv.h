@@ -16,11 +16,10 @@
 struct token; /* of one consumer key */
 struct tokens;
 
-/** @param lines    Borrowed.
- *  @param on_news  Runs when a token came or could not be had. */
+/** @param on_news  Runs when a token came or could not be had. */
 struct tokens *tokens_new(struct loop *loop, const struct config *cfg,
-                          struct calls *calls, const struct gate_lines *lines,
-                          void (*on_news)(void *arg), void *arg);
+                          struct calls *calls, void (*on_news)(void *arg),
+                          void *arg);
 void tokens_free(struct tokens *tokens);
 
 /** The settings have other shortcodes or credentials. */
@@ -34,9 +33,6 @@ bool token_good(const struct token *t);
 
 /** Its text, borrowed for the turn, and version; NULL when it is of no use. */
 const char *token_value(const struct token *t, int64_t *ret_version);
-
-/** Fetches one, as gate_probe_token(); false = not now. */
-bool token_probe(struct token *t, gate_done_fn done, void *arg);
 
 /** No token of @p version or before it is used any more: an answer to this or
  *  another worker refused it. A newer one is asked for, once. */

@@ -41,13 +41,8 @@ struct tokens {
     struct loop *loop;
     struct calls *calls;
     const struct config *cfg;
-    const struct gate_lines *lines;
     struct token_ledger *ledger;
     struct list items;
-    /* of each shortcode of the settings, by its place among them */
-    const struct shortcode *shortcodes;
-    struct token **by_place;
-    size_t places_n;
     void (*on_news)(void *arg);
     void *arg;
 };
@@ -70,9 +65,6 @@ struct token {
     bool unsaved;   /* fetched here, and not in Postgres yet                 */
     bool retired;   /* no shortcode has this key any more                    */
     char note[120]; /* why there is none */
-    gate_done_fn probe_done; /* NULL = no probe is under way             */
-    void *probe_arg;
-    int64_t probe_end_us;
     struct loop_timer timer;
 };
 
@@ -97,34 +89,6 @@ static void drop(struct token *t, const char *why)
     sign_wipe(t->value, sizeof(t->value));
     text_copy(t->note, sizeof(t->note), why);
     t->unsaved = false;
-}
-
-/* --- its breaker --- */
-
-static bool may_fetch(const struct token *t)
-{
-    const struct gate_lines *l = t->tokens->lines;
-
-    return t->probe_done || !l->may_fetch ||
-           l->may_fetch(l->arg, t->of->shortcode);
-}
-
-static void tell_fault(const struct token *t, bool unreachable)
-{
-    const struct gate_lines *l = t->tokens->lines;
-
-    if (l->fetch_failed)
-        l->fetch_failed(l->arg, t->of->shortcode, t->failures + 1, unreachable);
-}
-
-static void end_probe(struct token *t, enum outcome outcome)
-{
-    struct gate_result result = {.slot = -1, .outcome = outcome};
-    gate_done_fn done = t->probe_done;
-
-    t->probe_done = NULL;
-    if (done)
-        done(t->probe_arg, &result);
 }
 
 /* --- saving --- */
@@ -168,15 +132,11 @@ static void save(struct token *t)
 
 /* --- fetching --- */
 
-/* Once the breaker is open, it is the one that waits. */
-static void failed(struct token *t, const char *why, bool unreachable)
+static void failed(struct token *t, const char *why)
 {
-    int64_t wait;
+    int64_t wait =
+        retry_gap(t->failures, FETCH_BACKOFF_MIN_US, FETCH_BACKOFF_MAX_US);
 
-    tell_fault(t, unreachable);
-    end_probe(t, unreachable ? OUTCOME_UNREACHABLE : OUTCOME_FAULT);
-    wait = retry_gap(may_fetch(t) ? t->failures : 0, FETCH_BACKOFF_MIN_US,
-                     FETCH_BACKOFF_MAX_US);
     text_copy(t->note, sizeof(t->note), why);
     metric_add(M_TOKEN_FAILED, 1);
     log_warn("gate", "token_failed", KV_INT("shortcode", t->of->shortcode),
@@ -206,7 +166,6 @@ static void took(struct token *t, const char *value, int64_t life_s)
     log_info("gate", "token_fetched", KV_INT("shortcode", t->of->shortcode),
              KV_INT("version", t->lease), KV_INT("life_s", life_s));
     look_at(t, now);
-    end_probe(t, OUTCOME_FINE);
     if (t->lease <= t->refused)
         return; /* somebody's newer one was refused meanwhile */
     use(t, value, t->lease, now, now + life_us - ahead, now + life_us);
@@ -225,11 +184,11 @@ static void read_token(struct token *t, const struct call_result *r)
 
     if (r->status != 200) {
         snprintf(why, sizeof(why), "token endpoint answered %d", r->status);
-        failed(t, why, false);
+        failed(t, why);
         return;
     }
     if (json_parse_tolerant(r->body, r->len, &root, &err)) {
-        failed(t, "token endpoint's answer is no JSON", false);
+        failed(t, "token endpoint's answer is no JSON");
         return;
     }
     value = json_text(json_get(root, "access_token"));
@@ -237,7 +196,7 @@ static void read_token(struct token *t, const struct call_result *r)
         strpbrk(value, "\r\n") ||
         !json_integer_or_text(json_get(root, "expires_in"), &life_s) ||
         life_s < LIFE_MIN_S || life_s > LIFE_MAX_S)
-        failed(t, "token endpoint's answer holds no token", false);
+        failed(t, "token endpoint's answer holds no token");
     else
         took(t, value, life_s);
 }
@@ -251,7 +210,7 @@ static void fetch_done(void *arg, const struct call_result *r)
     if (r->end == CALL_ANSWERED)
         read_token(t, r);
     else
-        failed(t, r->err.text, r->unreachable);
+        failed(t, r->err.text);
     t->tokens->on_news(t->tokens->arg);
 }
 
@@ -288,7 +247,7 @@ static void fetch(struct token *t)
              KV_INT("version", t->lease));
     if (call_start(t->tokens->calls, &req, &err)) {
         t->fetching = false;
-        failed(t, err.text, false);
+        failed(t, err.text);
     }
     sign_wipe(user, sizeof(user));
 }
@@ -315,18 +274,6 @@ static bool is_news(const struct token *t, const struct token_row *row)
            row->version > t->refused;
 }
 
-/* There is no lease: it came by another worker, or is tried for once more. */
-static void probe_on(struct token *t)
-{
-    int64_t now = clock_now_us();
-
-    if (token_good(t) && now < t->refresh_us)
-        end_probe(t, OUTCOME_FINE);
-    else if (now >= t->probe_end_us)
-        end_probe(t, OUTCOME_NONE);
-    look_at(t, now + LOOK_US);
-}
-
 static void asked(void *arg, const struct token_row *row, const struct err *err)
 {
     struct token *t = arg;
@@ -349,8 +296,6 @@ static void asked(void *arg, const struct token_row *row, const struct err *err)
             t->asked_us + t->tokens->cfg->token_lease_ms * US_PER_MS;
         t->failures = row->failures;
         fetch(t);
-    } else if (t->probe_done) {
-        probe_on(t);
     } else {
         look_at(t, token_good(t) ? MAX(t->refresh_us, now + LOOK_US)
                                  : now + LOOK_US);
@@ -365,7 +310,6 @@ static void look(void *arg)
     if (t->asking || t->fetching || t->saving || t->retired)
         return; /* its end looks again */
     if (!t->unsaved && token_good(t) && now < t->refresh_us) {
-        end_probe(t, OUTCOME_FINE);
         look_at(t, t->refresh_us);
     } else if (!token_ledger_up(t->tokens->ledger)) {
         look_at(t, now + LOOK_US);
@@ -374,24 +318,8 @@ static void look(void *arg)
     } else {
         t->asking = true;
         t->asked_us = now;
-        token_ledger_ask(t->tokens->ledger, t->of,
-                         &(struct token_ask){t->refused, may_fetch(t)}, asked,
-                         t);
+        token_ledger_ask(t->tokens->ledger, t->of, t->refused, asked, t);
     }
-}
-
-bool token_probe(struct token *t, gate_done_fn done, void *arg)
-{
-    int64_t now = clock_now_us();
-
-    if (t->probe_done || t->asking || t->fetching || t->saving ||
-        !token_ledger_up(t->tokens->ledger))
-        return false;
-    t->probe_done = done;
-    t->probe_arg = arg;
-    t->probe_end_us = now + t->tokens->cfg->breaker_probe_ms * US_PER_MS / 2;
-    look_at(t, now);
-    return true;
 }
 
 /* --- refused --- */
@@ -448,16 +376,6 @@ static void add(struct tokens *ts, const struct shortcode *sc)
     look_at(t, clock_now_us());
 }
 
-static void note_places(struct tokens *ts)
-{
-    ts->shortcodes = ts->cfg->shortcodes;
-    ts->places_n = ts->cfg->shortcodes_n;
-    free(ts->by_place);
-    ts->by_place = must_alloc(ts->places_n + 1, sizeof(struct token *));
-    for (size_t i = 0; i < ts->places_n; i++)
-        ts->by_place[i] = find(ts, &ts->shortcodes[i]);
-}
-
 static void take_settings(struct tokens *ts)
 {
     FOR_EACH(t, ts)
@@ -473,18 +391,13 @@ static void take_settings(struct tokens *ts)
         if (t)
             t->retired = false;
     }
-    note_places(ts);
 }
 
 void tokens_renewed(struct tokens *ts)
 {
     take_settings(ts);
     FOR_EACH(t, ts)
-    {
-        if (t->retired)
-            end_probe(t, OUTCOME_NONE);
-        look_at(t, clock_now_us());
-    }
+    look_at(t, clock_now_us());
 }
 
 static void on_ledger(void *arg, bool up)
@@ -498,15 +411,14 @@ static void on_ledger(void *arg, bool up)
 }
 
 struct tokens *tokens_new(struct loop *loop, const struct config *cfg,
-                          struct calls *calls, const struct gate_lines *lines,
-                          void (*on_news)(void *arg), void *arg)
+                          struct calls *calls, void (*on_news)(void *arg),
+                          void *arg)
 {
     struct tokens *ts = NEW(struct tokens);
 
     ts->loop = loop;
     ts->calls = calls;
     ts->cfg = cfg;
-    ts->lines = lines;
     ts->on_news = on_news;
     ts->arg = arg;
     list_init(&ts->items);
@@ -529,14 +441,12 @@ void tokens_free(struct tokens *ts)
         sign_wipe(t->value, sizeof(t->value));
         free(t);
     }
-    free(ts->by_place);
     free(ts);
 }
 
 struct token *tokens_of(struct tokens *ts, const struct shortcode *sc)
 {
-    size_t place = ((uintptr_t)sc - (uintptr_t)ts->shortcodes) / sizeof(*sc);
-    struct token *t = place < ts->places_n ? ts->by_place[place] : find(ts, sc);
+    struct token *t = find(ts, sc);
 
     must(t);
     return t;

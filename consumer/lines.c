@@ -43,17 +43,10 @@ static double guard_share(const struct lines *l, const struct guard *g,
                : breaker_share(&g->row, &l->policy, now_us);
 }
 
-bool line_has_token(const struct lines *l, const struct line *line)
-{
-    return !l->spec.has_token ||
-           l->spec.has_token(l->spec.arg, line->shortcode);
-}
-
 double line_share(const struct lines *l, const struct line *line,
                   int64_t now_us)
 {
-    if (line->gone || !line_has_token(l, line) ||
-        now_us < line->stopped_until_us)
+    if (line->gone || now_us < line->stopped_until_us)
         return 0;
     return guard_share(l, &line->guards[OPERATION_PUSH], now_us) *
            guard_share(l, &l->way, now_us);
@@ -161,14 +154,6 @@ bool lines_may_query(const struct lines *l, int64_t shortcode)
            guard_share(l, &line->guards[OPERATION_QUERY], clock_now_us()) > 0;
 }
 
-bool lines_may_fetch(const struct lines *l, int64_t shortcode)
-{
-    const struct line *line = lines_find(l, shortcode);
-
-    return !line ||
-           guard_share(l, &line->guards[OPERATION_TOKEN], clock_now_us()) > 0;
-}
-
 /* --- what the gate asks --- */
 
 /* Connecting may take the rest of the slack. */
@@ -193,8 +178,6 @@ static const char *objection(const struct lines *l, const struct line *line,
         return "this worker knows too little of its line";
     if (line->gone)
         return "its shortcode was taken out of the settings";
-    if (!line_has_token(l, line))
-        return "its access token is of no use by now";
     if (now_us < line->stopped_until_us)
         return "the provider wants us to wait";
     if (line_share(l, line, now_us) <= 0)
@@ -344,35 +327,6 @@ void lines_ended(struct lines *l, enum operation op, int64_t shortcode,
     }
     if (outcome == OUTCOME_FAULT || outcome == OUTCOME_UNREACHABLE)
         lines_judge(l);
-}
-
-/* Fetches are too rare for a window, and the fleet makes them one by one. */
-void lines_fetch_failed(struct lines *l, int64_t shortcode, int faults,
-                        bool unreachable)
-{
-    struct line *line = lines_find(l, shortcode);
-    struct guard *g;
-
-    if (!line || faults < l->policy.token_faults)
-        return;
-    g = &line->guards[OPERATION_TOKEN];
-    if (judged(g))
-        trip(l, g, unreachable ? TRIP_UNREACHABLE : TRIP_FAULTS);
-}
-
-void lines_stop(struct lines *l, int64_t shortcode, const char *why)
-{
-    struct line *line = lines_find(l, shortcode);
-    struct guard *g;
-
-    if (!line)
-        return;
-    g = &line->guards[OPERATION_PUSH];
-    if (g->row.forced || g->trip == TRIP_SETTINGS)
-        return;
-    text_copy(line->stop_why, sizeof(line->stop_why), why);
-    g->trip = TRIP_SETTINGS;
-    lines_news(l);
 }
 
 struct guard *lines_guard(struct lines *l, enum operation op, int64_t shortcode)

@@ -36,9 +36,6 @@ struct lines_spec {
      * shortcode 0: any. false = not now; asked again with the next look.
      */
     bool (*probe)(void *arg, enum operation op, int64_t shortcode);
-    /** Whether there is an access token for pushes to @p shortcode; NULL: there
-     *  always is. Nothing is pushed without. */
-    bool (*has_token)(void *arg, int64_t shortcode);
     void *arg;
 };
 
@@ -57,8 +54,8 @@ bool lines_sure(const struct lines *lines);
 
 /**
  * Pushes to @p shortcode that may be prepared now: LINES_UNLIMITED without a
- * limit, 0 while its breaker is open, while there is no access token, while the
- * provider wants us to wait, or while none of the reserved rights is left.
+ * limit, 0 while its breaker is open, while the provider wants us to wait, or
+ * while none of the reserved rights is left.
  */
 size_t lines_credit(const struct lines *lines, int64_t shortcode);
 
@@ -108,20 +105,6 @@ void lines_began(struct lines *lines, enum operation op, int64_t shortcode);
 /** @param retry_after_s  Asked for by the provider, -1 = not. */
 void lines_ended(struct lines *lines, enum operation op, int64_t shortcode,
                  enum outcome outcome, int64_t took_us, int64_t retry_after_s);
-
-/**
- * An answer says that the shortcode or its credentials are wrong (@p why): no
- * push of the fleet goes to it until an operator has mended the settings and
- * says `foleni breaker auto`. Not where one has forced it closed.
- */
-void lines_stop(struct lines *lines, int64_t shortcode, const char *why);
-
-/** Whether an access token of @p shortcode may be fetched. */
-bool lines_may_fetch(const struct lines *lines, int64_t shortcode);
-
-/** A fetch of it has failed: @p faults of the fleet's have, in a row. */
-void lines_fetch_failed(struct lines *lines, int64_t shortcode, int faults,
-                        bool unreachable);
 
 /** The end of a probe. */
 void lines_probed(struct lines *lines, enum operation op, int64_t shortcode,

@@ -68,9 +68,8 @@ static void add_guard(char *note, size_t size, const char *name,
     if (!b->forced && b->state == BREAKER_CLOSED)
         return;
     if (b->forced)
-        (void)snprintf(note + len, size - len, "%s%s %s%s%s", len ? "; " : "",
-                       name, breaker_state_name(b), *b->cause ? ": " : "",
-                       b->cause);
+        (void)snprintf(note + len, size - len, "%s%s %s", len ? "; " : "", name,
+                       breaker_state_name(b));
     else if (b->state == BREAKER_OPEN)
         (void)snprintf(
             note + len, size - len, "%s%s open: %s; next probe in %lld.%lld s",
@@ -108,10 +107,9 @@ static void health_of(const struct lines *l, const struct line *line,
         .latency_us = -1,
     };
     (void)snprintf(row->note, sizeof(row->note), "%s",
-                   line->gone                 ? "taken out of the settings"
-                   : !line_has_token(l, line) ? "no access token"
-                   : !lines_sure(l)           ? "not known"
-                                              : "");
+                   line->gone       ? "taken out of the settings"
+                   : !lines_sure(l) ? "not known"
+                                    : "");
     add_pace(row->note, sizeof(row->note), line, now_us);
     add_guard(row->note, sizeof(row->note), "way", &l->way.row, now_us);
     for (int op = 0; op < OPERATIONS_N; op++)

@@ -12,7 +12,6 @@
 #include "common/must.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define NEWS_GAP_US (10 * US_PER_MS) /* between looks that cannot wait */
@@ -97,37 +96,11 @@ static void send_move(struct lines *l, const struct breaker *b, int64_t now_us)
     pg_send(l->pg, LINES_SQL_MOVE, p);
 }
 
-/* On the version that was seen: whoever has been away for long blames nothing
-   that was mended meanwhile. */
-static void tell_blame(struct lines *l, const struct guard *g)
-{
-    struct line *line = lines_find(l, g->row.shortcode);
-    char what[BREAKER_CAUSE_MAX + 120];
-    struct pg_params *p;
-
-    if (!g->row.version || !place(l, LINES_SQL_BLAME, line, 0))
-        return;
-    (void)snprintf(what, sizeof(what),
-                   "%s. Mend the settings, reload them (SIGHUP), then: foleni "
-                   "breaker auto %lld",
-                   line->stop_why, (long long)line->shortcode);
-    p = pg_params(l->pg);
-    pg_int4(p, (int32_t)line->shortcode);
-    pg_int8(p, g->row.version);
-    pg_text(p, line->stop_why);
-    pg_text(p, what);
-    pg_send(l->pg, LINES_SQL_BLAME, p);
-}
-
 static void tell_move(struct lines *l, struct guard *g)
 {
     int64_t me = l->spec.me(l->spec.arg), now_us = clock_now_us();
     struct breaker next;
 
-    if (g->trip == TRIP_SETTINGS) {
-        tell_blame(l, g);
-        return;
-    }
     g->news.trip = g->trip;
     if (me &&
         breaker_move(&g->row, &g->news, &l->policy, me, now_us, throw_dice(l),

@@ -24,7 +24,6 @@ struct line {
     char name[24];   /* "line 174379", for /health                       */
     int64_t allowed; /* of the settings, per second                      */
     bool gone;       /* not in the settings any more: nothing is pushed  */
-    char stop_why[BREAKER_CAUSE_MAX + 1]; /* of TRIP_SETTINGS              */
     struct guard guards[OPERATIONS_N];
     struct pace pace;
     double rate; /* as last read; 0 = no limit                       */
@@ -44,7 +43,6 @@ enum lines_statement {
     LINES_SQL_MAKE,
     LINES_SQL_MAKE_BREAKERS,
     LINES_SQL_MOVE,
-    LINES_SQL_BLAME,
     LINES_SQL_FINE,
     LINES_SQL_PERMIT,
     LINES_SQL_THROTTLE,
@@ -105,8 +103,6 @@ struct line *lines_find(const struct lines *l, int64_t shortcode);
 /** NULL when there is none. */
 struct guard *lines_guard(struct lines *l, enum operation op,
                           int64_t shortcode);
-
-bool line_has_token(const struct lines *l, const struct line *line);
 
 /** Share of a line's pace that its breakers let through, 0 to 1. */
 double line_share(const struct lines *l, const struct line *line,

@@ -134,7 +134,6 @@ static void count_trip(enum trip trip)
         [TRIP_UNREACHABLE] = M_TRIPS_UNREACHABLE,
         [TRIP_STALL] = M_TRIPS_STALL,
         [TRIP_TRIAL] = M_TRIPS_TRIAL,
-        [TRIP_SETTINGS] = M_TRIPS_SETTINGS,
     };
 
     if (trip)

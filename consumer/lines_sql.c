@@ -43,14 +43,6 @@ static const char move_sql[] =
     "WHERE operation = $1::int2 AND shortcode = $2::int4 "
     "AND version = $3::int8";
 
-/* An answer ($3) blames the settings, $4 what to do about it. */
-static const char blame_sql[] =
-    "UPDATE breakers SET version = version + 1, state = 1, cause = $3::text, "
-    "changed_at = now(), until = now(), open_us = 0, prober = NULL, "
-    "permits = 0, fine = 0, forced = 1, forced_at = now(), "
-    "forced_by = 'foleni', forced_why = $4::text, forced_until = NULL "
-    "WHERE operation = 0 AND shortcode = $1::int4 AND version = $2::int8";
-
 /* Pushes of the trial $2 ended well. */
 static const char fine_sql[] =
     "UPDATE breakers SET fine = fine + $3::int4 WHERE operation = 0 "
@@ -141,7 +133,6 @@ const struct pg_statement lines_statements[LINES_SQL_N] = {
     [LINES_SQL_MAKE] = {"lines_make", make_sql},
     [LINES_SQL_MAKE_BREAKERS] = {"lines_make_breakers", make_breakers_sql},
     [LINES_SQL_MOVE] = {"lines_move", move_sql},
-    [LINES_SQL_BLAME] = {"lines_blame", blame_sql},
     [LINES_SQL_FINE] = {"lines_fine", fine_sql},
     [LINES_SQL_PERMIT] = {"lines_permit", permit_sql},
     [LINES_SQL_THROTTLE] = {"lines_throttle", throttle_sql},

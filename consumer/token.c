@@ -38,8 +38,7 @@ static const char *const session[] = {
 };
 
 /* $1 consumer, $2 refused version, $3 the lease's length, $4 the longest time
-   that anybody may ask for: what lies beyond it is of a clock that stepped; $5
-   false: the row is only to be read. */
+   that anybody may ask for: what lies beyond it is of a clock that stepped. */
 static const char lease_sql[] =
     "UPDATE tokens SET "
     "lease = greatest(lease + 1, $2::int8 + 1, "
@@ -48,7 +47,7 @@ static const char lease_sql[] =
     "churn = CASE WHEN sealed IS NOT NULL AND version <= $2::int8 "
     "AND fetched_at > now() - " CHURN_AGE " "
     "THEN least(churn + 1, " CHURN_MAX ") ELSE 0 END "
-    "WHERE $5::bool AND consumer = $1::bytea AND (leased_until <= now() "
+    "WHERE consumer = $1::bytea AND (leased_until <= now() "
     "OR leased_until > now() + $4::int8" US
     ") AND (sealed IS NULL OR version <= $2::int8 OR refresh_at <= now()) "
     "RETURNING lease";
@@ -209,8 +208,7 @@ static void asked(void *arg, struct pg_result *const *results, size_t n,
 }
 
 void token_ledger_ask(struct token_ledger *l, const struct shortcode *sc,
-                      const struct token_ask *ask, token_asked_fn done,
-                      void *arg)
+                      int64_t refused, token_asked_fn done, void *arg)
 {
     struct errand *e = errand_new(l, sc, arg);
     struct pg_params *p = row_params(l, sc);
@@ -218,10 +216,9 @@ void token_ledger_ask(struct token_ledger *l, const struct shortcode *sc,
 
     e->asked = done;
     pg_send(l->pg, Q_MAKE, p);
-    pg_int8(p, ask->refused);
+    pg_int8(p, refused);
     pg_int8(p, lease_us);
     pg_int8(p, MAX(lease_us, TOKEN_WAIT_MAX_US));
-    pg_bool(p, ask->may_fetch);
     pg_send(l->pg, Q_LEASE, p);
     pg_keep(p, 1);
     pg_send(l->pg, Q_READ, p);

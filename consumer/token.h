@@ -54,19 +54,13 @@ void token_ledger_free(struct token_ledger *l);
 
 bool token_ledger_up(const struct token_ledger *l);
 
-struct token_ask {
-    int64_t refused; /* no token up to this version is of use              */
-    bool may_fetch;  /* a lease is wanted where there may be one           */
-};
-
 /**
  * Asks for the row of @p sc's consumer key. Leases it, for token.lease_ms, when
- * that is wanted, nobody has it, and its token is missing, due for refresh, or
- * refused.
+ * nobody has it and its token is missing, due for refresh, or of version
+ * @p refused at most.
  */
 void token_ledger_ask(struct token_ledger *l, const struct shortcode *sc,
-                      const struct token_ask *ask, token_asked_fn done,
-                      void *arg);
+                      int64_t refused, token_asked_fn done, void *arg);
 
 /** Saves what was fetched under @p lease; again is fine. */
 void token_ledger_save(struct token_ledger *l, const struct shortcode *sc,

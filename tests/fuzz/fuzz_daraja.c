@@ -352,10 +352,9 @@ bool token_ledger_up(const struct token_ledger *l)
 }
 
 void token_ledger_ask(struct token_ledger *l, const struct shortcode *sc,
-                      const struct token_ask *ask, token_asked_fn done,
-                      void *arg)
+                      int64_t refused, token_asked_fn done, void *arg)
 {
-    struct token_row row = {.lease = ask->refused + 1};
+    struct token_row row = {.lease = refused + 1};
 
     (void)l, (void)sc;
     done(arg, &row, NULL);
@@ -385,7 +384,6 @@ void fuzz_token(const uint8_t *data, size_t len)
     struct config cfg = {
         .shortcodes = &to, .shortcodes_n = 1, .token_lease_ms = 10000};
     char line[8], *body;
-    struct gate_lines no_lines = {0};
     struct tokens *tokens;
     const char *value;
     struct token *t;
@@ -399,7 +397,7 @@ void fuzz_token(const uint8_t *data, size_t len)
         .body = body,
         .len = len,
     };
-    tokens = tokens_new(NULL, &cfg, NULL, &no_lines, no_news, NULL);
+    tokens = tokens_new(NULL, &cfg, NULL, no_news, NULL);
     t = tokens_of(tokens, &to);
     look_fn(look_arg);
     value = token_value(t, &version);

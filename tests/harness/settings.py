@@ -44,7 +44,6 @@ QUICK = {
     "lines.forget_ms": 1000,
     # what a test scripts to fail is no outage: tests of those say so
     "breaker.calls_min": 1000,
-    "breaker.token_faults": 1000,
     "breaker.stall_calls_min": 1000,
     "breaker.open_min_ms": 300,
     "breaker.open_max_ms": 2000,

@@ -54,7 +54,6 @@ struct stub {
     struct shortcode shortcodes[3];
     char base_url[64];
     struct http_server *server;
-    struct gate_lines lines; /* NULLs: there are none */
     struct gate *gate;
     struct recorder *recorder;
     struct pg_session *ledger; /* for looking into its tables */
@@ -192,7 +191,6 @@ static void stub_settings(struct stub *s)
         .http_header_bytes_max = 16384,
         .http_idle_timeout_ms = 30000,
         .worker_slots = 8,
-        .breaker_probe_ms = 10000,
         .worker_ahead = 4,
         .worker_batch_max = 6,
         .gate_connect_timeout_ms = 5000,
@@ -273,8 +271,7 @@ UNUSED static struct stub *stub_new(void)
 /* @p slots of the recorder; 0 = without one. */
 UNUSED static void stub_open(struct stub *s, size_t slots)
 {
-    struct gate_spec spec = {
-        .allowed = stub_allowed, .arg = s, .lines = s->lines};
+    struct gate_spec spec = {.allowed = stub_allowed, .arg = s};
     struct err err;
 
     if (slots)

@@ -227,69 +227,6 @@ static void test_failures_are_backed_off(void **state)
     assert_true(clock_now_us() - since_us >= 1500 * US_PER_MS);
 }
 
-/* --- its breaker --- */
-
-static struct {
-    bool open;
-    int faults;
-    bool unreachable;
-} breaker;
-
-static bool may_fetch(void *arg, int64_t shortcode)
-{
-    (void)arg;
-    assert_int_equal(shortcode, 174379);
-    return !breaker.open;
-}
-
-static void fetch_failed(void *arg, int64_t shortcode, int faults,
-                         bool unreachable)
-{
-    (void)arg, (void)shortcode;
-    breaker.faults = faults;
-    breaker.unreachable = unreachable;
-    breaker.open = faults >= 2;
-}
-
-/* Not now means: some turns later. */
-static void probe_token(struct stub *s)
-{
-    bool begun = false;
-
-    STUB_WAIT(s, begun || (begun = gate_probe_token(s->gate, 174379, stub_ended,
-                                                    NULL)));
-}
-
-static void test_its_breaker_is_told_and_asked(void **state)
-{
-    struct stub *s = *state;
-
-    memset(&breaker, 0, sizeof(breaker));
-    s->lines.may_fetch = may_fetch;
-    s->lines.fetch_failed = fetch_failed;
-    s->token.status = 500;
-    s->token.body = "";
-    stub_open(s, 0);
-    STUB_WAIT(s, breaker.faults == 2);
-    assert_false(breaker.unreachable);
-    assert_false(gate_has_token(s->gate, 174379));
-    assert_true(gate_has_token(s->gate, 999999)); /* the push says so */
-    for (int64_t end = clock_now_us() + 2 * US_PER_S; clock_now_us() < end;)
-        loop_once(s->loop, 20 * US_PER_MS);
-    assert_int_equal(s->token.asked, 2); /* nobody asks while it is open */
-    /* a probe does, and says how it went */
-    probe_token(s);
-    STUB_WAIT(s, s->ends_n == 1);
-    assert_int_equal(s->ends[0].result.outcome, OUTCOME_FAULT);
-    assert_int_equal(breaker.faults, 3);
-    s->token.body = NULL;
-    probe_token(s);
-    STUB_WAIT(s, s->ends_n == 2);
-    assert_int_equal(s->ends[1].result.outcome, OUTCOME_FINE);
-    assert_true(gate_has_token(s->gate, 174379));
-    assert_int_equal(s->token.asked, 4);
-}
-
 /* One gate per answer: the next fetch would be backed off. */
 static void assert_no_token(const char *body)
 {
@@ -379,7 +316,6 @@ int main(void)
         TEST(test_no_token_in_time),
         TEST(test_the_endpoint_comes_back),
         TEST(test_failures_are_backed_off),
-        TEST_CLOSED(test_its_breaker_is_told_and_asked),
         cmocka_unit_test(test_answers_that_hold_no_token),
         TEST_CLOSED(test_refreshed_ahead_of_its_end),
         TEST_CLOSED(test_a_number_of_seconds),

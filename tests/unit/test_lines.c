@@ -27,7 +27,6 @@ struct worker {
     struct lines *lines;
     int64_t me;
     int probes;
-    bool no_token;
     bool probe_asked, answers; /* answers: ends probes by itself, fine */
 };
 
@@ -64,14 +63,6 @@ static bool probe(void *arg, enum operation op, int64_t shortcode)
     return true;
 }
 
-static bool has_token(void *arg, int64_t shortcode)
-{
-    const struct worker *w = arg;
-
-    (void)shortcode;
-    return !w->no_token;
-}
-
 static int make_database(void **state)
 {
     (void)state;
@@ -81,7 +72,7 @@ static int make_database(void **state)
 static void start(struct world *w, int i)
 {
     struct worker *worker = &w->workers[i];
-    struct lines_spec spec = {me, probe, has_token, worker};
+    struct lines_spec spec = {me, probe, worker};
 
     worker->world = w;
     worker->me = i + 1;
@@ -116,7 +107,6 @@ static int set_up(void **state)
         .breaker_window_ms = 10000,
         .breaker_calls_min = 4,
         .breaker_faults_percent = 50,
-        .breaker_token_faults = 3,
         .breaker_stall_ms = 600000,
         .breaker_stall_calls_min = 3,
         .breaker_open_min_ms = 50,
@@ -464,80 +454,6 @@ static void test_one_probes_then_a_trial_then_a_ramp(void **state)
         WAIT(w, lines_credit(of(w, i), FREE) == LINES_UNLIMITED);
 }
 
-static void test_without_a_token_nothing_goes(void **state)
-{
-    struct world *w = *state;
-    const char *why = "";
-    int64_t at;
-
-    w->workers[0].no_token = true;
-    assert_int_equal(lines_credit(of(w, 0), FREE), 0);
-    assert_false(lines_take(of(w, 0), FREE, &at));
-    assert_false(lines_may_send(of(w, 0), FREE, 0, &why));
-    assert_non_null(strstr(why, "token"));
-    assert_true(lines_credit(of(w, 1), FREE) > 0); /* it has one */
-    w->workers[0].no_token = false;
-    assert_true(lines_take(of(w, 0), FREE, &at));
-}
-
-static void test_fetches_that_fail_open_the_token_breaker(void **state)
-{
-    struct world *w = *state;
-    char state_now[] = "SELECT state FROM breakers WHERE operation = 2 "
-                       "AND shortcode = 174379";
-
-    lines_fetch_failed(of(w, 1), FREE, 2, true);
-    assert_true(lines_may_fetch(of(w, 1), FREE));
-    lines_fetch_failed(of(w, 1), FREE, 3, true);
-    assert_false(lines_may_fetch(of(w, 1), FREE)); /* at once here */
-    WAIT(w, !lines_may_fetch(of(w, 0), FREE) || prober(w));
-    WAIT(w, prober(w));
-    assert_true(lines_credit(of(w, 0), FREE) > 0); /* with the token it has */
-    assert_true(lines_may_fetch(of(w, 0), LIMITED));
-    lines_probed(prober(w)->lines, OPERATION_TOKEN, FREE, true);
-    WAIT(w, ledger_ask(w->other, state_now) == BREAKER_CLOSED);
-    for (int i = 0; i < WORKERS_N; i++)
-        WAIT(w, lines_may_fetch(of(w, i), FREE));
-}
-
-/* A person's word again: an operator's statement, as `foleni breaker`. */
-static void say(struct world *w, int forced)
-{
-    char sql[160];
-
-    (void)snprintf(sql, sizeof(sql),
-                   "UPDATE breakers SET version = version + 1, forced = %d, "
-                   "state = 0 WHERE operation = 0 AND shortcode = 174379",
-                   forced);
-    ledger_run(w->other, sql);
-}
-
-static void
-test_an_answer_that_blames_the_settings_stops_the_fleet(void **state)
-{
-    struct world *w = *state;
-
-    lines_stop(of(w, 0), FREE, "Wrong credentials");
-    assert_int_equal(lines_credit(of(w, 0), FREE), 0); /* at once here */
-    WAIT(w, !lines_credit(of(w, 1), FREE) && !lines_credit(of(w, 2), FREE));
-    assert_int_equal(
-        ledger_ask(w->other,
-                   "SELECT (forced = 1 AND forced_by = 'foleni' AND "
-                   "forced_until IS NULL AND cause = 'Wrong credentials' AND "
-                   "forced_why LIKE '%breaker auto 174379')::int FROM breakers "
-                   "WHERE operation = 0 AND shortcode = 174379"),
-        1);
-    assert_true(lines_may_query(of(w, 0), FREE));
-    say(w, 0); /* mended */
-    for (int i = 0; i < WORKERS_N; i++)
-        WAIT(w, lines_credit(of(w, i), FREE) > 0);
-    say(w, 2); /* a person wants it so */
-    WAIT(w, metric_get(M_BREAKERS_FORCED_CLOSED) > 0);
-    for (int i = 0; i < WORKERS_N; i++)
-        WAIT(w, (lines_stop(of(w, i), FREE, "Wrong credentials"),
-                 lines_credit(of(w, i), FREE) > 0));
-}
-
 static void test_a_stopped_prober_is_replaced(void **state)
 {
     struct world *w = *state;
@@ -730,9 +646,6 @@ int main(void)
         TEST(test_shortcodes_come_and_go),
         TEST(test_what_one_sees_the_others_hear),
         TEST(test_one_probes_then_a_trial_then_a_ramp),
-        TEST(test_without_a_token_nothing_goes),
-        TEST(test_fetches_that_fail_open_the_token_breaker),
-        TEST(test_an_answer_that_blames_the_settings_stops_the_fleet),
         TEST(test_a_stopped_prober_is_replaced),
         TEST(test_old_news_change_nothing),
         TEST(test_an_operators_word_reaches_all),
