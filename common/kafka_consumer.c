@@ -261,11 +261,6 @@ static void consumer_ready(void *arg)
         c->spec.on_ready(c->spec.arg);
 }
 
-size_t kafka_waiting(const struct kafka_consumer *c)
-{
-    return c->records ? rd_kafka_queue_length(c->records) : 0;
-}
-
 static void consumer_poll(void *arg)
 {
     struct kafka_consumer *c = arg;

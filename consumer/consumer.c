@@ -89,7 +89,6 @@ static void due_tick(void *arg)
     clock_tick(c);
     keys_tick(c);
     due_scan(c);
-    metric_set(M_FETCHED, (int64_t)intake_fetched(c->intake));
     note_callbacks(c);
     if (c->unread && store_up(c->store, NULL, 0)) {
         c->unread = false;

@@ -457,19 +457,6 @@ void intake_free(struct intake *in)
     free(in);
 }
 
-size_t intake_fetched(const struct intake *in)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < CALLBACKS; i++) {
-        const struct group *g = &in->groups[i];
-
-        if (g->consumer)
-            n += kafka_waiting(g->consumer) + (g->held != NULL);
-    }
-    return n;
-}
-
 unsigned intake_pools(const struct intake *in)
 {
     return in->pools;

@@ -79,9 +79,6 @@ MUST_CHECK enum err_code intake_new(struct loop *loop, const struct config *cfg,
 /** Leaves the groups. */
 void intake_free(struct intake *intake);
 
-/** Requests that are in memory and not taken yet. */
-size_t intake_fetched(const struct intake *intake);
-
 /** The pools served, a set of 1 << enum priority bits. */
 unsigned intake_pools(const struct intake *intake);
 

@@ -2,7 +2,6 @@
 slots, a stopped shortcode with many waiting, a paused pool."""
 
 import json
-import time
 
 import pytest
 
@@ -42,18 +41,10 @@ def states(world, shortcode):
 
 
 def test_high_goes_first_and_low_keeps_its_floor(world):
-    """All of it is in the worker's hands before the first push: a fetch of
-    high's records that is late would be low's time."""
     world.worker.stop()
     low = submit(world, 400, "low", priority="low")
     high = submit(world, 200, "high", priority="high")
-    for shortcode in (STOPPED, OPEN):
-        force(world, 1, shortcode)
     world.start_worker(world.worker)
-    wait_for("both are fetched", lambda: world.worker.metrics()[
-        "foleni_fetched_records"] == 600, LIVENESS_S)
-    for shortcode in (STOPPED, OPEN):
-        force(world, 0, shortcode)
     world.wait_settled(LIVENESS_S)
     order = pushed(world, low + high)
     assert len(order) == 600
@@ -67,12 +58,12 @@ def test_high_goes_first_and_low_keeps_its_floor(world):
     assert highs < 100 or lows >= highs * 0.05
 
 
-def force(world, forced, shortcode=STOPPED):
+def force(world, forced):
     world.query("INSERT INTO breakers AS b (operation, shortcode, forced, "
                 "forced_at, forced_by, forced_why) VALUES (0, %s, %s, now(), "
                 "'me', 'a test') ON CONFLICT (operation, shortcode) DO UPDATE "
                 "SET forced = excluded.forced, version = b.version + 1 "
-                "RETURNING 1", shortcode, forced)
+                "RETURNING 1", STOPPED, forced)
 
 
 def test_a_stopped_shortcode_is_not_in_the_way(world):
@@ -142,59 +133,3 @@ def test_a_paused_pool_stays_in_kafka(world):
 def test_what_is_not_understood_changes_nothing(world, command):
     with pytest.raises(RuntimeError, match="ended with 64"):
         world.foleni(*command)
-
-
-def test_a_full_parking_stops_its_pool_alone(make_world):
-    """At lines.parked_max the pool's records wait in Kafka, with an alarm;
-    other pools go on, and so does this one when the shortcode may again."""
-    most = 20
-    world = make_world(settings=PATIENT | {"lines.parked_max": most}).start()
-    force(world, 1)
-    wait_for("the worker knows of it", lambda: world.worker.metrics()[
-        'foleni_lines{state="stopped"}'] == 1, LIVENESS_S)
-    waiting = submit(world, 3 * most, "stopped", shortcode=str(STOPPED),
-                     priority="low")
-    wait_for("the alarm", lambda: world.worker.metrics()[
-        "foleni_parking_full"] == 1, LIVENESS_S)
-    assert b"parked_max_reached" in world.worker.said()
-    high = submit(world, 10, "high", shortcode=str(OPEN), priority="high")
-    wait_for("other pools go on", lambda: len(pushed(world, high)) == 10,
-             LIVENESS_S)
-    assert states(world, STOPPED) == {(3, 4): (most, 0)}
-    force(world, 0)
-    world.wait_settled(LIVENESS_S)
-    assert sorted(pushed(world, waiting)) == sorted(waiting)
-    assert world.worker.metrics()["foleni_parking_full"] == 0
-
-
-def test_a_pool_without_a_worker_strands_nothing(make_world):
-    """Its only worker goes: another one asks what became of its pushes, tells,
-    and lets its payments expire. What is to be pushed waits for its own."""
-    world = make_world(settings={"payments.query_first_ms": 3000,
-                                 "payments.prompt_timeout_ms": 90000,
-                                 "payments.unresolved_after_ms": 120000,
-                                 "payments.busy_phone_min_ms": 3000000,
-                                 "payments.busy_phone_max_ms": 3600000},
-                       workers=2)
-    for worker, own in zip(world.workers, ("high,normal", "low")):
-        worker.sets["worker.pools"] = own
-    world.start()
-    shop = world.upstream()
-    lost, locked = orders(world, 2, priority="low")
-    world.sim.script(lost["msisdn"], {"fate": "pay", "callback": "lost"})
-    world.sim.script(locked["msisdn"], {"answer": "lock"}, {"fate": "pay"})
-    locked["expires_at"] = time.strftime(
-        "%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 15))
-    idents = [shop.submit(payment).body["id"] for payment in (lost, locked)]
-    wait_for("both are pushed", lambda: len(world.sim.pushes()) == 2,
-             LIVENESS_S)
-    wait_for("their answers are noted", lambda: len(world.query(
-        "SELECT 1 FROM payments WHERE state IN (2, 3, 6)")) == 2, LIVENESS_S)
-    world.workers[1].stop()
-    stays = shop.submit(orders(world, 1, priority="low")[0]).body["id"]
-    ends = [shop.wait_final(ident, LIVENESS_S) for ident in idents]
-    assert [end["status"] for end in ends] == ["succeeded", "rejected"]
-    assert shop.get(stays).body["status"] == "queued"
-    assert len(world.sim.pushes()) == 2
-    world.start_worker(world.workers[1])
-    assert shop.wait_final(stays, LIVENESS_S)["status"] == "succeeded"

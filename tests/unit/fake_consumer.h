@@ -115,15 +115,6 @@ struct kafka_taken *kafka_take(struct kafka_consumer *c)
     return NULL;
 }
 
-size_t kafka_waiting(const struct kafka_consumer *c)
-{
-    size_t n = 0;
-
-    for (int i = 0; i < FAKE_PARTS; i++)
-        n += c->parts[i].started ? c->parts[i].n - c->parts[i].next : 0;
-    return n;
-}
-
 const struct kafka_record *kafka_taken_record(const struct kafka_taken *t)
 {
     return &t->record;
