@@ -164,9 +164,6 @@ struct kafka_taken *kafka_take(struct kafka_consumer *c);
 const struct kafka_record *kafka_taken_record(const struct kafka_taken *t);
 void kafka_release(struct kafka_taken *t);
 
-/** Records that are in memory and wait to be taken, as far as one can tell. */
-size_t kafka_waiting(const struct kafka_consumer *c);
-
 /** Partitions that the group gave us; how many are being read in @p ret. */
 size_t kafka_assigned(const struct kafka_consumer *c, size_t *ret_started);
 
@@ -300,13 +297,6 @@ struct kafka_cluster {
 MUST_CHECK enum err_code kafka_cluster_read(const struct config *cfg,
                                             struct kafka_cluster *ret,
                                             struct err *err);
-
-/** Adds partitions to a topic, up to @p partitions in all; keys go to other
- *  partitions from then on. ERR_DENIED: it has as many, or may not have
- *  more. */
-MUST_CHECK enum err_code kafka_topic_grow(const struct config *cfg,
-                                          const char *name, int partitions,
-                                          struct err *err);
 
 /** Creates one topic; ERR_CONFLICT when it exists already. */
 MUST_CHECK enum err_code kafka_topic_create(const struct config *cfg,

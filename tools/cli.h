@@ -164,8 +164,6 @@ enum err_code resume_run(const struct cli *cli, const struct config *cfg,
                          struct err *err);
 enum err_code topics_create_run(const struct cli *cli, const struct config *cfg,
                                 struct err *err);
-enum err_code topics_grow_run(const struct cli *cli, const struct config *cfg,
-                              struct err *err);
 enum err_code topics_diff_run(const struct cli *cli, const struct config *cfg,
                               struct err *err);
 enum err_code topics_list_run(const struct cli *cli, const struct config *cfg,

@@ -46,7 +46,6 @@ struct pool {
     bool paused;
     char paused_why[128];
     int64_t needed; /* workers, -1 = cannot be told */
-    bool short_of;  /* partitions: more workers would be needed than have one */
 };
 
 /* --- reading --- */
@@ -149,20 +148,16 @@ static void sums(const struct pool *p, double *claimed, double *next)
     }
 }
 
-/* At the rate of now, -1 = not known. More workers than partitions would be of
-   no use: these have to become more first. */
-static void reckon_workers(struct pool *p, int64_t within_s)
+/* At the rate of now, -1 = not known. Where it is more than there are
+   partitions, these have to become more first. */
+static int64_t workers_needed(const struct pool *p, int64_t within_s)
 {
     double wanted = (double)p->lag / (double)within_s + p->arrivals_s;
     double each = p->members ? p->claims_s / p->members : 0;
-    double most = (double)p->parts_n;
 
-    p->needed = -1;
     if (!p->lag)
-        p->needed = MIN(p->members, (int64_t)p->parts_n);
-    else if (each > 0)
-        p->needed = (int64_t)MIN(wanted / each + 1, most);
-    p->short_of = each > 0 && wanted / each > most;
+        return p->members;
+    return each > 0 ? (int64_t)(wanted / each) + 1 : -1;
 }
 
 static enum err_code measure(const struct config *cfg, struct pg_session *s,
@@ -238,7 +233,6 @@ static void put_pool(struct json_out *j, const struct pool *p)
         json_put_null(j, "workers_needed");
     else
         json_put_int(j, "workers_needed", p->needed);
-    json_put_bool(j, "more_partitions", p->short_of);
     json_put_bool(j, "paused", p->paused);
     json_close(j, '}');
 }
@@ -272,11 +266,10 @@ static void print_pools(const struct pool *pools)
         if (p->needed >= 0)
             snprintf(needed, sizeof(needed), "%" PRId64, p->needed);
         printf("%-7s %7d %10zu %9" PRId64 " %7" PRId64 " %9.0f %10.0f %8" PRId64
-               " %7s%s%s%s\n",
+               " %7s%s%s\n",
                p->name, p->members, p->parts_n, p->lag, p->waits_s, p->claims_s,
-               p->arrivals_s, p->sending, needed,
-               p->short_of ? "  and more partitions: foleni topics grow" : "",
-               p->paused ? "  paused: " : "", p->paused ? p->paused_why : "");
+               p->arrivals_s, p->sending, needed, p->paused ? "  paused: " : "",
+               p->paused ? p->paused_why : "");
     }
 }
 
@@ -336,7 +329,7 @@ static enum err_code show_pools(const struct cli *cli, const struct config *cfg,
         read_ledger(s, pools, err))
         return err->code;
     for (int i = 0; i < PRIORITIES_N; i++)
-        reckon_workers(&pools[i], within_s);
+        pools[i].needed = workers_needed(&pools[i], within_s);
     if (cli_has(cli, CLI_JSON))
         print_pools_json(pools, within_s);
     else

@@ -1,15 +1,13 @@
 /*
  * `foleni topics`: the plan that the settings make, its execution, and what a
- * broker has instead. Topics that exist are left alone, unless a person lets
- * them grow; what breaks a promise in them is said, and fails.
+ * broker has instead. Topics that exist are left alone; what breaks a promise
+ * in them is said, and fails.
  */
 #include "common/buf.h"
 #include "common/config.h"
 #include "common/json.h"
 #include "common/kafka.h"
-#include "common/pg.h"
 #include "tools/cli.h"
-#include "tools/operator.h"
 #include "tools/topics.h"
 
 #include <inttypes.h>
@@ -271,81 +269,4 @@ enum err_code topics_diff_run(const struct cli *cli, const struct config *cfg,
                    "the topics differ from their plan in %zu "
                    "points",
                    n);
-}
-
-/* --- more partitions --- */
-
-/* The row stands before Kafka is asked: what was done is never untold. */
-static enum err_code note_growth(struct pg_session *s,
-                                 const struct operator* op, const char *topic,
-                                 int from, int to, struct err *err)
-{
-    char before[40], after[40];
-    struct operator_action done = {"topics.grow", topic, before, after};
-
-    snprintf(before, sizeof(before), "{\"partitions\":%d}", from);
-    snprintf(after, sizeof(after), "{\"partitions\":%d}", to);
-    if (pg_session_exec(s, "BEGIN", NULL, 0, NULL, err) ||
-        operator_audit(s, op, &done, NULL, err) ||
-        pg_session_exec(s, "COMMIT", NULL, 0, NULL, err))
-        return err->code;
-    return ERR_NONE;
-}
-
-static bool grows(const struct kafka_topic_plan *plan,
-                  const struct kafka_topic_facts *facts)
-{
-    return facts->exists && facts->partitions < plan->partitions;
-}
-
-static enum err_code grow_all(const struct config *cfg,
-                              const struct operator* op,
-                              const struct kafka_topic_plan *plans,
-                              const struct kafka_topic_facts *facts,
-                              struct err *err)
-{
-    CLEANUP(pg_session_close)
-    struct pg_session *s = NULL;
-
-    if (pg_session_open(cfg->database_conninfo, cfg->database_password, &s,
-                        err))
-        return err->code;
-    for (int i = 0; i < TOPICS_N; i++) {
-        if (!grows(&plans[i], &facts[i]))
-            continue;
-        if (note_growth(s, op, plans[i].name, facts[i].partitions,
-                        plans[i].partitions, err) ||
-            kafka_topic_grow(cfg, plans[i].name, plans[i].partitions, err))
-            return err->code;
-        printf("%-28s %d partitions, had %d\n", plans[i].name,
-               plans[i].partitions, facts[i].partitions);
-        fflush(stdout);
-    }
-    return ERR_NONE;
-}
-
-enum err_code topics_grow_run(const struct cli *cli, const struct config *cfg,
-                              struct err *err)
-{
-    struct kafka_topic_plan plans[TOPICS_N];
-    struct kafka_topic_facts facts[TOPICS_N];
-    struct operator op;
-    int n = 0;
-
-    kafka_topic_plans(cfg, plans);
-    if (operator_read(cli, &op, err) ||
-        kafka_topics_read(cfg, plans, facts, err))
-        return err->code;
-    for (int i = 0; i < TOPICS_N; i++)
-        n += grows(&plans[i], &facts[i]);
-    if (!n) {
-        puts("no topic has fewer partitions than planned");
-        return ERR_NONE;
-    }
-    if (operator_confirm(&op, err,
-                         "give %d topics %d partitions each; there is no way "
-                         "back",
-                         n, (int)cfg->topics_partitions))
-        return err->code;
-    return grow_all(cfg, &op, plans, facts, err);
 }

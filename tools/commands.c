@@ -284,23 +284,6 @@ const struct command commands[] = {
         .run = topics_diff_run,
     },
     {
-        .name = "topics grow",
-        .summary = "gives topics the partitions that are planned",
-        .help =
-            "Adds partitions to each topic that has fewer than "
-            "topics.partitions says, while\neverything runs: a pool may then "
-            "have as many workers. Keys go to other partitions\nfrom then on; "
-            "that one phone has one open push does not depend on them. There "
-            "is no\nway back. Each topic is one row in the audit trail, "
-            "written before Kafka is asked.",
-        .examples = "  foleni topics grow -c config.cfg --why \"Christmas\"\n"
-                    "  foleni topics grow -c config.cfg --set "
-                    "topics.partitions=24 \\\n"
-                    "      --yes --why \"pools say that more are needed\"\n",
-        .options = CLI_OPERATOR,
-        .run = topics_grow_run,
-    },
-    {
         .name = "topics list",
         .summary = "what `topics create` makes; asks no broker",
         .help = "Lists name, partitions, replicas, retention and kind of "

@@ -3,6 +3,8 @@ pushed twice or burned, and new partitions are read from their beginning."""
 
 import itertools
 
+from confluent_kafka.admin import AdminClient, NewPartitions
+
 from tests.fault import crowd
 from tests.harness.place import wait_for
 
@@ -10,14 +12,12 @@ N = 600
 
 
 def more_partitions(world, n):
-    told = world.foleni("topics", "grow", "--set", f"topics.partitions={n}",
-                        "--yes", "--who", "tester", "--why", "more workers")
-    assert told.count(f"{n} partitions, had 4") == 6, told
-    assert "no topic has fewer" in world.foleni(
-        "topics", "grow", "--set", f"topics.partitions={n}", "--why", "again")
-    rows = world.query("SELECT subject FROM operator_actions "
-                       "WHERE action = 'topics.grow'")
-    assert len(rows) == 6
+    admin = AdminClient({"bootstrap.servers": world.broker.bootstrap})
+    made = admin.create_partitions(
+        [NewPartitions(f"{world.prefix}payments.requests.{pool}", n)
+         for pool in ("high", "normal", "low")])
+    for future in made.values():
+        future.result(60)
 
 
 def in_new_partitions(world):

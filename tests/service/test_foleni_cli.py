@@ -16,7 +16,7 @@ TABLES = {"payments", "timeline", "workers", "intake", "stray_callbacks",
           "migrations", "operator_actions", "anchors", "notices", "alarms",
           "pulls", "pull_passes", "purges", "tokens", "memory", "lines",
           "breakers", "pools", "parked", "replays", "replay_items",
-          "discards"}
+          "discards", "cancels"}
 USAGE, ODD, NOT_FOUND, AWAY, IO, AGAIN, CONFIG = 64, 65, 66, 69, 74, 75, 78
 
 pytestmark = pytest.mark.sanitized
@@ -97,9 +97,9 @@ def shipped():
 def test_help_names_every_command():
     said = fine("--help")
     for name in ("config show", "config defaults", "migrate", "topics create",
-                 "topics list", "topics diff", "topics grow", "resolve",
-                 "alarms list", "alarms seen", "notices list", "purge", "lag",
-                 "pause", "pools", "resume"):
+                 "topics list", "topics diff", "resolve", "alarms list",
+                 "alarms seen", "notices list", "purge", "lag", "pause",
+                 "pools", "resume"):
         assert name in said
         assert f"Usage: foleni {name}" in fine(*name.split(), "--help")
         assert "Examples:" in fine("--help", *name.split())

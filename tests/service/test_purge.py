@@ -26,7 +26,7 @@ FOR t IN SELECT * FROM timeline ORDER BY payment, version LOOP
     IF p IS DISTINCT FROM t.payment THEN
         SELECT record_send(ROW(q.client, q.fingerprint, q.msisdn, q.amount,
             q.shortcode, q.priority, q.ask_again, q.reference, q.description,
-            q.metadata, q.requested_at, q.expires_at, q.deadline_at,
+            q.metadata, q.requested_at, q.expires_at,
             q.source_topic, q.source_partition, q.source_offset)) INTO h
             FROM payments q WHERE q.id = t.payment;
     END IF;
