@@ -8,7 +8,6 @@
 #include "common/must.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,15 +111,13 @@ struct look {
 
 static void add(struct look *k, struct letter_item *item)
 {
-    char id[UUID_TEXT_SIZE], text[32];
+    char id[UUID_TEXT_SIZE];
     const char *comma = k->n ? "," : "{";
 
     uuid_format(&item->payment, id);
     buf_addf(&k->ids, "%s%s", comma, id);
-    snprintf(text, sizeof(text), "%s%" PRId32, comma, item->place.partition);
-    buf_adds(&k->partitions, text);
-    snprintf(text, sizeof(text), "%s%" PRId64, comma, item->place.offset);
-    buf_adds(&k->offsets, text);
+    buf_addf(&k->partitions, "%s%" PRId32, comma, item->place.partition);
+    buf_addf(&k->offsets, "%s%" PRId64, comma, item->place.offset);
     k->items[k->n++] = item;
 }
 
